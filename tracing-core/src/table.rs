@@ -1,0 +1,16 @@
+//! SpanTable: the one shape in which spans are searched, built and stored.
+//!
+//! Columns at five nested levels — traces, resources, scopes, spans, and events and links — where each
+//! level's rows of one parent stand side by side, so that a parent is a range of its children. Strings are
+//! codes into one dictionary per table. Pure: no IO, no clock.
+
+mod bitmap;
+mod columns;
+mod strings;
+
+pub use bitmap::Bitmap;
+pub use columns::{
+    Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,
+    Traces, Value, ValueKind,
+};
+pub use strings::{Code, Strings};

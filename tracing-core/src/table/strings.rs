@@ -1,0 +1,175 @@
+//! The dictionary of a table: every distinct string once, named by a dense code.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// A string of one table's dictionary. Code 0 is always the empty string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub u32);
+
+/// Distinct strings, back to back in one buffer.
+///
+/// Keys come from the network, so the index is hashed with a random seed. Codes are dense and given in
+/// the order of first appearance; a table may hold at most `u32::MAX` strings and 4 GiB of text, beyond
+/// which [`Strings::intern`] answers the empty string's code (tables are cut long before).
+#[derive(Clone, Debug)]
+pub struct Strings {
+    text: String,
+    ends: Vec<u32>,
+    /// Open addressing: code + 1, or 0 for a free slot. Its length is a power of two.
+    index: Vec<u32>,
+    seed: RandomState,
+}
+
+impl Default for Strings {
+    fn default() -> Self {
+        let mut strings =
+            Self { text: String::new(), ends: Vec::new(), index: vec![0; 16], seed: RandomState::new() };
+        strings.intern("");
+        strings
+    }
+}
+
+impl Code {
+    /// The code of the empty string.
+    pub const EMPTY: Self = Self(0);
+
+    /// The code in an attribute's payload.
+    #[must_use]
+    pub fn from_payload(payload: u64) -> Self {
+        Self((payload & 0xffff_ffff) as u32)
+    }
+
+    /// The code as an attribute's payload.
+    #[must_use]
+    pub fn payload(self) -> u64 {
+        u64::from(self.0)
+    }
+
+    /// The code as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Strings {
+    /// The string's code, new or known.
+    pub fn intern(&mut self, text: &str) -> Code {
+        if (self.ends.len() + 1) * 4 > self.index.len() * 3 {
+            self.grow();
+        }
+        let mask = self.index.len() - 1;
+        let mut slot = self.hash(text) & mask;
+        loop {
+            match self.index.get(slot).copied() {
+                Some(0) | None => break,
+                Some(code) if self.get(Code(code - 1)) == Some(text) => return Code(code - 1),
+                Some(_) => slot = (slot + 1) & mask,
+            }
+        }
+        let (Ok(end), Ok(code)) =
+            (u32::try_from(self.text.len() + text.len()), u32::try_from(self.ends.len()))
+        else {
+            return Code::EMPTY;
+        };
+        self.text.push_str(text);
+        self.ends.push(end);
+        if let Some(free) = self.index.get_mut(slot) {
+            *free = code + 1;
+        }
+        Code(code)
+    }
+
+    /// The code of a string that is in the dictionary.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<Code> {
+        let mask = self.index.len() - 1;
+        let mut slot = self.hash(text) & mask;
+        loop {
+            match self.index.get(slot).copied() {
+                Some(0) | None => return None,
+                Some(code) if self.get(Code(code - 1)) == Some(text) => return Some(Code(code - 1)),
+                Some(_) => slot = (slot + 1) & mask,
+            }
+        }
+    }
+
+    /// The string of a code.
+    #[must_use]
+    pub fn get(&self, code: Code) -> Option<&str> {
+        let at = code.index();
+        let end = *self.ends.get(at)? as usize;
+        let start = match at.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.text.get(start..end)
+    }
+
+    /// The string of a code, or the empty one where the code is another table's.
+    #[must_use]
+    pub fn text(&self, code: Code) -> &str {
+        self.get(code).unwrap_or_default()
+    }
+
+    /// Number of distinct strings, the empty one included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Never true: the empty string is always there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Every string, by code.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).map(|at| self.text(Code(at as u32)))
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.capacity() + (self.ends.capacity() + self.index.capacity()) * size_of::<u32>()
+    }
+
+    fn hash(&self, text: &str) -> usize {
+        self.seed.hash_one(text) as usize
+    }
+
+    fn grow(&mut self) {
+        let len = self.index.len() * 2;
+        let mut index = vec![0; len];
+        for code in 0..self.ends.len() {
+            let mut slot = self.hash(self.text(Code(code as u32))) & (len - 1);
+            while index.get(slot).is_some_and(|&taken| taken != 0) {
+                slot = (slot + 1) & (len - 1);
+            }
+            if let Some(free) = index.get_mut(slot) {
+                *free = code as u32 + 1;
+            }
+        }
+        self.index = index;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_has_one_code_however_often_it_comes_and_however_large_the_dictionary() {
+        let mut strings = Strings::default();
+        let codes: Vec<_> = (0..5000).map(|i| strings.intern(&format!("value {i}"))).collect();
+        for (i, &code) in codes.iter().enumerate() {
+            assert_eq!(strings.intern(&format!("value {i}")), code);
+            assert_eq!(strings.text(code), format!("value {i}"));
+            assert_eq!(strings.find(&format!("value {i}")), Some(code));
+        }
+        assert_eq!(strings.len(), 5001);
+        assert_eq!(strings.find("absent"), None);
+        assert_eq!(strings.intern(""), Code::EMPTY);
+    }
+}
