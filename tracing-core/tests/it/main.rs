@@ -1,0 +1,3 @@
+//! Integration tests of the library, in one binary.
+
+mod house;
