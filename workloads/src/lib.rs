@@ -1,0 +1,3 @@
+//! The tracing workloads: the roles that the binary `vivace` runs, alone or all in one process.
+
+pub mod proto;
