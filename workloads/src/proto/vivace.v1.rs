@@ -186,6 +186,7 @@ pub mod ingester_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
+    /// What distributors ask.
     #[derive(Debug, Clone)]
     pub struct IngesterClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -285,53 +286,6 @@ pub mod ingester_client {
             req.extensions_mut().insert(GrpcMethod::new("vivace.v1.Ingester", "Push"));
             self.inner.unary(req, path, codec).await
         }
-        pub async fn find_trace(
-            &mut self,
-            request: impl tonic::IntoRequest<super::FindTraceRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::FindTraceResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/vivace.v1.Ingester/FindTrace",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("vivace.v1.Ingester", "FindTrace"));
-            self.inner.unary(req, path, codec).await
-        }
-        pub async fn search(
-            &mut self,
-            request: impl tonic::IntoRequest<super::LiveSearchRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::LiveSearchResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/vivace.v1.Ingester/Search",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("vivace.v1.Ingester", "Search"));
-            self.inner.unary(req, path, codec).await
-        }
     }
 }
 /// Generated server implementations.
@@ -352,21 +306,8 @@ pub mod ingester_server {
             &self,
             request: tonic::Request<super::PushRequest>,
         ) -> std::result::Result<tonic::Response<super::PushResponse>, tonic::Status>;
-        async fn find_trace(
-            &self,
-            request: tonic::Request<super::FindTraceRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::FindTraceResponse>,
-            tonic::Status,
-        >;
-        async fn search(
-            &self,
-            request: tonic::Request<super::LiveSearchRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::LiveSearchResponse>,
-            tonic::Status,
-        >;
     }
+    /// What distributors ask.
     #[derive(Debug)]
     pub struct IngesterServer<T> {
         inner: Arc<T>,
@@ -486,12 +427,291 @@ pub mod ingester_server {
                     };
                     Box::pin(fut)
                 }
-                "/vivace.v1.Ingester/FindTrace" => {
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for IngesterServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "vivace.v1.Ingester";
+    impl<T> tonic::server::NamedService for IngesterServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod live_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What queriers ask.
+    #[derive(Debug, Clone)]
+    pub struct LiveClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl LiveClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> LiveClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> LiveClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            LiveClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn find_trace(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FindTraceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindTraceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/vivace.v1.Live/FindTrace");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("vivace.v1.Live", "FindTrace"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn search(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LiveSearchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LiveSearchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/vivace.v1.Live/Search");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("vivace.v1.Live", "Search"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod live_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with LiveServer.
+    #[async_trait]
+    pub trait Live: std::marker::Send + std::marker::Sync + 'static {
+        async fn find_trace(
+            &self,
+            request: tonic::Request<super::FindTraceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FindTraceResponse>,
+            tonic::Status,
+        >;
+        async fn search(
+            &self,
+            request: tonic::Request<super::LiveSearchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LiveSearchResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What queriers ask.
+    #[derive(Debug)]
+    pub struct LiveServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> LiveServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for LiveServer<T>
+    where
+        T: Live,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/vivace.v1.Live/FindTrace" => {
                     #[allow(non_camel_case_types)]
-                    struct FindTraceSvc<T: Ingester>(pub Arc<T>);
-                    impl<
-                        T: Ingester,
-                    > tonic::server::UnaryService<super::FindTraceRequest>
+                    struct FindTraceSvc<T: Live>(pub Arc<T>);
+                    impl<T: Live> tonic::server::UnaryService<super::FindTraceRequest>
                     for FindTraceSvc<T> {
                         type Response = super::FindTraceResponse;
                         type Future = BoxFuture<
@@ -504,7 +724,7 @@ pub mod ingester_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Ingester>::find_trace(&inner, request).await
+                                <T as Live>::find_trace(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -531,12 +751,10 @@ pub mod ingester_server {
                     };
                     Box::pin(fut)
                 }
-                "/vivace.v1.Ingester/Search" => {
+                "/vivace.v1.Live/Search" => {
                     #[allow(non_camel_case_types)]
-                    struct SearchSvc<T: Ingester>(pub Arc<T>);
-                    impl<
-                        T: Ingester,
-                    > tonic::server::UnaryService<super::LiveSearchRequest>
+                    struct SearchSvc<T: Live>(pub Arc<T>);
+                    impl<T: Live> tonic::server::UnaryService<super::LiveSearchRequest>
                     for SearchSvc<T> {
                         type Response = super::LiveSearchResponse;
                         type Future = BoxFuture<
@@ -549,7 +767,7 @@ pub mod ingester_server {
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Ingester>::search(&inner, request).await
+                                <T as Live>::search(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -598,7 +816,7 @@ pub mod ingester_server {
             }
         }
     }
-    impl<T> Clone for IngesterServer<T> {
+    impl<T> Clone for LiveServer<T> {
         fn clone(&self) -> Self {
             let inner = self.inner.clone();
             Self {
@@ -611,8 +829,8 @@ pub mod ingester_server {
         }
     }
     /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "vivace.v1.Ingester";
-    impl<T> tonic::server::NamedService for IngesterServer<T> {
+    pub const SERVICE_NAME: &str = "vivace.v1.Live";
+    impl<T> tonic::server::NamedService for LiveServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -3,13 +3,8 @@
 use std::{fs, path::Path};
 
 const ROOTS: [&str; 3] = ["tempopb/tempo.proto", "vivace/v1/ingester.proto", "vivace/v1/queue.proto"];
-const FILES: [&str; 5] = [
-    "tempopb.rs",
-    "tempopb.common.v1.rs",
-    "tempopb.resource.v1.rs",
-    "tempopb.trace.v1.rs",
-    "vivace.v1.rs",
-];
+const FILES: [&str; 5] =
+    ["tempopb.rs", "tempopb.common.v1.rs", "tempopb.resource.v1.rs", "tempopb.trace.v1.rs", "vivace.v1.rs"];
 
 #[test]
 fn the_generated_messages_are_those_of_the_proto_files() {
