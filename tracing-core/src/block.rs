@@ -1,1 +1,19 @@
-//! (being built)
+//! Blocks: SpanTables as immutable files in Tempo's vParquet4, with their meta.json and Bloom filter.
+//!
+//! Pure: bytes in, bytes out. Writing goes to any `std::io::Write`; reading says which bytes it needs next
+//! and is handed them ([`Scan`]). Bytes come from a bucket that others write to: whatever they hold, the
+//! answer is a table or an error, in bounded memory.
+
+mod bloom;
+mod error;
+mod footer;
+mod meta;
+mod scan;
+mod write;
+
+pub use bloom::{Bloom, BloomOptions};
+pub use error::BlockError;
+pub use footer::Footer;
+pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta};
+pub use scan::{Scan, Step};
+pub use write::{WriteOptions, Written, write};
