@@ -1,0 +1,12 @@
+//! OpenTelemetry's trace protocol (opentelemetry/proto/trace/v1/trace.proto, stable since 1.0).
+//!
+//! `ExportTraceServiceRequest` and `TracesData` have the same bytes: field 1 holds the ResourceSpans.
+
+mod check;
+mod split;
+pub(crate) mod tags;
+
+pub use split::{Rejected, Split, TraceSlice, split};
+
+/// How deep arrays and key-value lists may stand inside each other.
+pub const MAX_VALUE_DEPTH: usize = 24;
