@@ -8,6 +8,8 @@ mod bitmap;
 mod columns;
 mod strings;
 
+pub mod evaluate;
+
 pub use bitmap::Bitmap;
 pub use columns::{
     Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,

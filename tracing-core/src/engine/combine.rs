@@ -1,0 +1,202 @@
+//! Partial answers of a search and how they become one. Pure; the same operation serves a frontend over its
+//! jobs, an engine over row groups, and a stream to Grafana.
+
+use std::collections::HashMap;
+
+use crate::model::TraceId;
+use crate::table::evaluate::{OwnedValue, SpanSet, TimeRange, TraceHit};
+
+/// How much of an answer is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchLimits {
+    /// Most traces, newest first.
+    pub limit: usize,
+    /// Most spans listed of each spanset.
+    pub spss: usize,
+    /// Only traces that overlap this.
+    pub window: Option<TimeRange>,
+}
+
+/// The answer of some of the data.
+#[derive(Clone, Debug, Default)]
+pub struct SearchPart {
+    /// Traces that matched, newest first, each once.
+    pub hits: Vec<TraceHit>,
+    /// What it took.
+    pub stats: SearchStats,
+}
+
+/// What a search took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchStats {
+    /// Traces that were looked at.
+    pub inspected_traces: u64,
+    /// Bytes that were read for it, from the store or out of memory.
+    pub inspected_bytes: u64,
+    /// Spans that were looked at.
+    pub inspected_spans: u64,
+}
+
+/// Collects partial answers. The order in which they come makes no difference.
+#[derive(Debug)]
+pub struct Combiner {
+    limit: usize,
+    hits: HashMap<TraceId, TraceHit>,
+    stats: SearchStats,
+}
+
+impl Combiner {
+    /// A combiner that keeps the newest `limit` traces.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, hits: HashMap::new(), stats: SearchStats::default() }
+    }
+
+    /// Takes a partial answer in.
+    pub fn add(&mut self, part: SearchPart) {
+        self.stats.add(part.stats);
+        for hit in part.hits {
+            match self.hits.entry(hit.trace_id) {
+                std::collections::hash_map::Entry::Occupied(mut known) => merge(known.get_mut(), hit),
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(hit);
+                }
+            }
+        }
+        // Twice the limit is kept between cuts, so that a cut is paid for by as many additions.
+        if self.hits.len() > self.limit.saturating_mul(2).max(64) {
+            let kept = newest(std::mem::take(&mut self.hits).into_values().collect(), self.limit);
+            self.hits = kept.into_iter().map(|hit| (hit.trace_id, hit)).collect();
+        }
+    }
+
+    /// The newest traces so far, newest first, and what it took so far.
+    #[must_use]
+    pub fn snapshot(&self) -> SearchPart {
+        SearchPart { hits: newest(self.hits.values().cloned().collect(), self.limit), stats: self.stats }
+    }
+
+    /// Start of the oldest trace of a full answer: whatever started before it need not be searched any more.
+    /// `None` while there is room.
+    #[must_use]
+    pub fn cutoff(&self) -> Option<u64> {
+        let mut starts: Vec<u64> = self.hits.values().map(|hit| hit.start).collect();
+        let last = self.limit.checked_sub(1).filter(|&last| last < starts.len())?;
+        let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
+        Some(*cutoff)
+    }
+
+    /// The whole answer, newest first.
+    #[must_use]
+    pub fn finish(self) -> SearchPart {
+        SearchPart { hits: newest(self.hits.into_values().collect(), self.limit), stats: self.stats }
+    }
+}
+
+impl SearchStats {
+    /// Adds what another part took.
+    pub fn add(&mut self, other: Self) {
+        let Self { inspected_traces, inspected_bytes, inspected_spans } = other;
+        self.inspected_traces += inspected_traces;
+        self.inspected_bytes += inspected_bytes;
+        self.inspected_spans += inspected_spans;
+    }
+}
+
+/// The newest `limit` hits, newest first; equal starts are ordered by id, so that answers repeat.
+pub(crate) fn newest(mut hits: Vec<TraceHit>, limit: usize) -> Vec<TraceHit> {
+    hits.sort_unstable_by(|a, b| b.start.cmp(&a.start).then(a.trace_id.cmp(&b.trace_id)));
+    hits.truncate(limit);
+    hits
+}
+
+/// Two answers about one trace: earliest start, longest duration, root where it is known, the largest counts
+/// of each service, and of spansets with equal `by(…)` the one with most matches.
+fn merge(known: &mut TraceHit, other: TraceHit) {
+    known.start = known.start.min(other.start);
+    known.duration_ns = known.duration_ns.max(other.duration_ns);
+    if known.root_service.is_empty() && known.root_name.is_empty() {
+        known.root_service = other.root_service;
+        known.root_name = other.root_name;
+    }
+    for (service, stats) in other.service_stats {
+        match known.service_stats.binary_search_by(|(name, _)| name.as_str().cmp(&service)) {
+            Ok(at) => {
+                if let Some((_, mine)) = known.service_stats.get_mut(at) {
+                    mine.spans = mine.spans.max(stats.spans);
+                    mine.errors = mine.errors.max(stats.errors);
+                }
+            }
+            Err(at) => known.service_stats.insert(at, (service, stats)),
+        }
+    }
+    for set in other.span_sets {
+        match known.span_sets.iter_mut().find(|mine| groups(mine).eq(groups(&set))) {
+            Some(mine) if mine.matched < set.matched => *mine = set,
+            Some(_) => {}
+            None => known.span_sets.push(set),
+        }
+    }
+}
+
+fn groups(set: &SpanSet) -> impl Iterator<Item = &(String, OwnedValue)> {
+    set.attributes.iter().filter(|(name, _)| name.starts_with("by("))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::evaluate::ServiceStats;
+
+    fn hit(id: u8, start: u64, matched: u32) -> TraceHit {
+        TraceHit {
+            trace_id: TraceId([id; 16]),
+            root_service: String::new(),
+            root_name: String::new(),
+            start,
+            duration_ns: 10,
+            service_stats: vec![("a".into(), ServiceStats { spans: matched, errors: 0 })],
+            span_sets: vec![SpanSet { matched, ..SpanSet::default() }],
+        }
+    }
+
+    fn part(hits: Vec<TraceHit>) -> SearchPart {
+        SearchPart { hits, stats: SearchStats { inspected_spans: 1, ..SearchStats::default() } }
+    }
+
+    #[test]
+    fn the_newest_are_kept_whatever_the_order_of_arrival() {
+        let parts: Vec<_> = (0..200).map(|i| part(vec![hit(i, u64::from(i) * 7919 % 199, 1)])).collect();
+        let answer = |parts: Vec<SearchPart>| {
+            let mut combiner = Combiner::new(5);
+            parts.into_iter().for_each(|part| combiner.add(part));
+            combiner.finish()
+        };
+        let forward = answer(parts.clone());
+        assert_eq!(forward.hits.iter().map(|h| h.start).collect::<Vec<_>>(), [198, 197, 196, 195, 194]);
+        assert_eq!(forward.stats.inspected_spans, 200);
+        assert_eq!(answer(parts.into_iter().rev().collect()).hits, forward.hits);
+    }
+
+    #[test]
+    fn two_answers_about_a_trace_become_one_with_the_larger_counts() {
+        let mut combiner = Combiner::new(10);
+        let named = TraceHit { root_name: "GET /".into(), duration_ns: 30, ..hit(1, 90, 2) };
+        combiner.add(part(vec![hit(1, 100, 5)]));
+        assert_eq!(combiner.cutoff(), None);
+        combiner.add(part(vec![named]));
+        let hits = combiner.finish().hits;
+        assert_eq!(hits.len(), 1);
+        let merged = &hits[0];
+        assert_eq!((merged.start, merged.duration_ns, merged.root_name.as_str()), (90, 30, "GET /"));
+        assert_eq!((merged.span_sets.len(), merged.span_sets[0].matched), (1, 5));
+        assert_eq!(merged.service_stats[0].1.spans, 5);
+    }
+
+    #[test]
+    fn the_cutoff_is_the_oldest_of_a_full_answer() {
+        let mut combiner = Combiner::new(2);
+        combiner.add(part(vec![hit(1, 10, 1), hit(2, 30, 1), hit(3, 20, 1)]));
+        assert_eq!(combiner.cutoff(), Some(20));
+    }
+}

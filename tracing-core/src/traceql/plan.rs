@@ -1,0 +1,135 @@
+//! What a query asks of spans, in the form in which it is evaluated: constants folded, regular expressions
+//! compiled, fields numbered, chains of `&&` and `||` flat. Independent of any table.
+//!
+//! Tempo fetches only those values that some comparison of the query asks for, and evaluates the query over
+//! what it fetched. Two things follow that clients see, and a [`Source`] records: a comparison with a
+//! literal sees only attribute values of that literal's type, and an answer shows only values that some
+//! comparison of the query was satisfied by.
+
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::field::Field;
+use super::operator::{BinaryOp, Compare, SpansetOp};
+use super::syntax::Aggregate;
+use super::value::Literal;
+
+/// A query, ready to be held against spans.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Every field that is looked at, by [`FieldId`].
+    pub sources: Vec<Source>,
+    /// The spans that the first stage selects in each trace.
+    pub spansets: SpansetPlan,
+    /// What becomes of them.
+    pub stages: Vec<StagePlan>,
+    /// Whether answers list spans; a search by tags answers with traces alone.
+    pub lists_spans: bool,
+}
+
+/// Index into [`Plan::sources`].
+pub type FieldId = usize;
+
+/// A field and which of its values are seen.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The field.
+    pub field: Field,
+    /// Which values are seen.
+    pub visible: Visible,
+    /// Whether an answer shows `nil` for a span without the field: the query asks for `= nil`.
+    pub shows_nil: bool,
+}
+
+/// Which values of a field a query sees.
+#[derive(Clone, Debug)]
+pub enum Visible {
+    /// All of them.
+    Always,
+    /// Those that satisfy one of these.
+    Where(Vec<Condition>),
+}
+
+/// A comparison with a constant on its right side.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The operator.
+    pub op: Compare,
+    /// The constant.
+    pub value: Matcher,
+}
+
+/// What a value is compared with.
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    /// A value; never nil.
+    Literal(Literal),
+    /// A regular expression that must match the whole text.
+    Regex(Arc<Regex>),
+    /// Text in lower case that must occur in the value's text, its case ignored. For searches by tags.
+    Contains(String),
+}
+
+/// An expression over one span.
+#[derive(Clone, Debug)]
+pub enum Expr {
+    /// A value.
+    Constant(Literal),
+    /// A field's value.
+    Field(FieldId),
+    /// `field op constant`
+    Test(FieldId, Condition),
+    /// `field != nil`
+    Exists(FieldId),
+    /// `field = nil`
+    Missing(FieldId),
+    /// All of these.
+    All(Vec<Self>),
+    /// Any of these.
+    Any(Vec<Self>),
+    /// `!x`
+    Not(Box<Self>),
+    /// `-x`
+    Negative(Box<Self>),
+    /// Neither side is constant, or it is computed.
+    Binary(BinaryOp, Box<[Self; 2]>),
+}
+
+/// An expression whose value is a spanset of each trace.
+#[derive(Clone, Debug)]
+pub enum SpansetPlan {
+    /// The spans for which this is true.
+    Filter(Expr),
+    /// Two spansets of a trace, combined.
+    Binary(SpansetOp, Box<[Self; 2]>),
+    /// A pipeline as operand.
+    Pipeline(Box<Self>, Vec<StagePlan>),
+}
+
+/// What becomes of the spansets of a trace.
+#[derive(Clone, Debug)]
+pub enum StagePlan {
+    /// Keeps the spans that this selects.
+    Filter(SpansetPlan),
+    /// Keeps spansets whose aggregate compares so.
+    Aggregate {
+        /// The name under which the aggregate is shown: as written.
+        name: String,
+        /// How the spans become one number.
+        aggregate: Aggregate,
+        /// What is aggregated; nothing for `count()`.
+        of: Option<Expr>,
+        /// What the aggregate is compared with.
+        condition: Condition,
+    },
+    /// One spanset for each value.
+    By {
+        /// The name under which the value is shown: `by(…)` as written.
+        name: String,
+        /// The value.
+        of: Expr,
+    },
+    /// Merges the spansets of a trace.
+    Coalesce,
+}
