@@ -5,12 +5,15 @@
 //! codes into one dictionary per table. Pure: no IO, no clock.
 
 mod bitmap;
+mod build;
 mod columns;
+mod size;
 mod strings;
 
 pub mod evaluate;
 
 pub use bitmap::Bitmap;
+pub use build::{Recode, TableBuilder};
 pub use columns::{
     Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,
     Traces, Value, ValueKind,

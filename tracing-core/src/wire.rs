@@ -4,6 +4,7 @@
 //! taken here and repaired when they are decoded, as Tempo takes them.
 
 mod error;
+pub(crate) mod json;
 pub mod otlp;
 pub(crate) mod protobuf;
 

@@ -135,6 +135,12 @@ impl Strings {
         self.text.capacity() + (self.ends.capacity() + self.index.capacity()) * size_of::<u32>()
     }
 
+    /// Gives back room that is not used.
+    pub(crate) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
     fn hash(&self, text: &str) -> usize {
         self.seed.hash_one(text) as usize
     }

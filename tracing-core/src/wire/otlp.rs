@@ -5,8 +5,10 @@
 mod check;
 mod split;
 pub(crate) mod tags;
+mod value;
 
 pub use split::{Rejected, Split, TraceSlice, split};
+pub(crate) use value::push_any_value;
 
 /// How deep arrays and key-value lists may stand inside each other.
 pub const MAX_VALUE_DEPTH: usize = 24;

@@ -1,0 +1,82 @@
+//! Rows of another table into the stage.
+
+use super::copy::{self, Codes};
+use super::{Group, TableBuilder};
+use crate::table::SpanTable;
+use crate::table::strings::{Code, Strings};
+
+/// What the strings of a source table became in a builder's table.
+#[derive(Debug)]
+pub struct Recode {
+    known: KnownCodes,
+}
+
+#[derive(Debug)]
+enum KnownCodes {
+    /// By code of the source; `u32::MAX` where not met yet.
+    Dense(Vec<u32>),
+    Sparse(rustc_hash::FxHashMap<u32, u32>),
+}
+
+impl Recode {
+    /// For many traces of `source`.
+    #[must_use]
+    pub fn of(source: &SpanTable) -> Self {
+        Self { known: KnownCodes::Dense(vec![u32::MAX; source.strings.len()]) }
+    }
+
+    /// For few traces of a large source.
+    #[must_use]
+    pub(super) fn sparse() -> Self {
+        Self { known: KnownCodes::Sparse(rustc_hash::FxHashMap::default()) }
+    }
+}
+
+struct Turn<'a> {
+    recode: &'a mut Recode,
+    from: &'a Strings,
+    to: &'a mut Strings,
+}
+
+impl Codes for Turn<'_> {
+    const SAME: bool = false;
+
+    fn code(&mut self, code: Code) -> Code {
+        if code == Code::EMPTY {
+            return code;
+        }
+        let (from, to) = (self.from, &mut *self.to);
+        let mut intern = || to.intern(from.text(code)).0;
+        match &mut self.recode.known {
+            KnownCodes::Dense(known) => match known.get_mut(code.index()) {
+                Some(known) if *known != u32::MAX => Code(*known),
+                Some(unknown) => {
+                    *unknown = intern();
+                    Code(*unknown)
+                }
+                None => Code(intern()),
+            },
+            KnownCodes::Sparse(known) => Code(*known.entry(code.0).or_insert_with(intern)),
+        }
+    }
+}
+
+pub(super) fn add(builder: &mut TableBuilder, source: &SpanTable, trace: usize, recode: &mut Recode) {
+    let TableBuilder { table, heads, stage, .. } = builder;
+    let mut codes = Turn { recode, from: &source.strings, to: &mut table.strings };
+    for resource_row in source.traces.resources.range(trace) {
+        let resource = heads.resource_row(&source.resources, resource_row, &mut codes);
+        for scope_row in source.resources.scopes.range(resource_row) {
+            let scope = heads.scope_row(&source.scopes, scope_row, &mut codes);
+            let group = stage.group(Group { resource, scope });
+            let rows = source.scopes.spans.range(scope_row);
+            stage.group_of.resize(stage.group_of.len() + rows.len(), group);
+            copy::spans(
+                (&mut stage.spans, &mut stage.events, &mut stage.links),
+                (&source.spans, &source.events, &source.links),
+                &rows,
+                &mut codes,
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Appends the staged trace to the table and works out what is known of it as a whole.
+
+use super::copy::{self, Same};
+use super::{Heads, Stage, TableBuilder, heads};
+use crate::model::TraceId;
+use crate::table::SpanTable;
+use crate::table::columns::{Value, ValueKind};
+use crate::table::strings::Code;
+
+const STATUS_ERROR: u8 = 2;
+
+pub(super) fn append(builder: &mut TableBuilder) -> Option<usize> {
+    if builder.stage.group_of.is_empty() {
+        return None;
+    }
+    builder.scratch.order(&builder.stage);
+    if builder.drop_duplicates {
+        builder.scratch.drop_duplicates(&builder.stage);
+    }
+    let TableBuilder { table, heads, stage, scratch, id, .. } = builder;
+    let first_span = table.span_count();
+    let first_resource = table.resources.service.len();
+    append_rows(table, heads, stage, &scratch.rows);
+    scratch.tree.number(&mut table.spans, first_span);
+    append_trace(table, *id, first_span, first_resource);
+    Some(table.trace_count() - 1)
+}
+
+/// Rows come ordered by group, so a change of group opens a scope, and of resource a resource.
+fn append_rows(table: &mut SpanTable, heads: &Heads, stage: &Stage, rows: &[u32]) {
+    let group_of = |row: u32| {
+        let group = stage.group_of.get(row as usize)?;
+        stage.groups.get(*group as usize).copied()
+    };
+    let same_scope = |a: &u32, b: &u32| stage.group_of.get(*a as usize) == stage.group_of.get(*b as usize);
+    let mut resource = None;
+    for scope_rows in rows.chunk_by(same_scope) {
+        let Some(group) = scope_rows.first().and_then(|&row| group_of(row)) else { continue };
+        if resource != Some(group.resource) {
+            if resource.is_some() {
+                table.resources.scopes.close(table.scopes.name.len());
+            }
+            resource = Some(group.resource);
+            let at = group.resource as usize;
+            heads::copy_resource(&mut table.resources, &heads.resources, at, &mut Same);
+        }
+        heads::copy_scope(&mut table.scopes, &heads.scopes, group.scope as usize, &mut Same);
+        for run in scope_rows.chunk_by(|a, b| a + 1 == *b) {
+            let first = run.first().map_or(0, |&row| row as usize);
+            copy::spans(
+                (&mut table.spans, &mut table.events, &mut table.links),
+                (&stage.spans, &stage.events, &stage.links),
+                &(first..first + run.len()),
+                &mut Same,
+            );
+        }
+        table.scopes.spans.close(table.spans.id.len());
+    }
+    table.resources.scopes.close(table.scopes.name.len());
+}
+
+fn append_trace(table: &mut SpanTable, id: TraceId, first_span: usize, first_resource: usize) {
+    let spans = &table.spans;
+    let starts = spans.start.get(first_span..).unwrap_or_default();
+    let durations = spans.duration.get(first_span..).unwrap_or_default();
+    let start = starts.iter().copied().min().unwrap_or_default();
+    let ends = starts.iter().zip(durations).map(|(start, duration)| start.saturating_add(*duration));
+    let end = ends.max().unwrap_or_default();
+    let (root_service, root_name) = root(table, id, first_span);
+    append_stats(table, first_resource);
+    let traces = &mut table.traces;
+    traces.id.push(id);
+    traces.start.push(start);
+    traces.end.push(end);
+    traces.root_service.push(root_service);
+    traces.root_name.push(root_name);
+    traces.resources.close(table.resources.service.len());
+}
+
+/// Service and name of the last span without a parent, other than by an OpenTracing reference.
+fn root(table: &SpanTable, id: TraceId, first_span: usize) -> (Code, Code) {
+    let parents = table.spans.parent_id.get(first_span..).unwrap_or_default();
+    let rows = parents.iter().enumerate().rev().filter(|(_, parent)| parent.is_zero());
+    let root = rows.map(|(at, _)| first_span + at).find(|&row| !is_child_by_link(table, row, id));
+    let Some(row) = root else { return (Code::EMPTY, Code::EMPTY) };
+    let scope = table.scopes.spans.0.partition_point(|&start| start as usize <= row) - 1;
+    let resource = table.resources.scopes.0.partition_point(|&start| start as usize <= scope) - 1;
+    let service = table.resources.service.get(resource).copied().unwrap_or_default();
+    (service, table.spans.name.get(row).copied().unwrap_or_default())
+}
+
+fn is_child_by_link(table: &SpanTable, row: usize, id: TraceId) -> bool {
+    let links = &table.links;
+    let child_of = |link: usize| {
+        links.attributes.offsets.range(link).any(|entry| {
+            let key = links.attributes.key.get(entry).map(|&key| table.strings.text(key));
+            key == Some("opentracing.ref_type")
+                && links.attributes.kind.get(entry) == Some(&ValueKind::String)
+                && links.attributes.get(entry, &table.strings) == Some(Value::String("child_of"))
+        })
+    };
+    let mut links_of = table.spans.links.range(row);
+    links_of.any(|link| links.trace_id.get(link).is_some_and(|linked| **linked == id.0) && child_of(link))
+}
+
+/// Spans and errors by service, sorted by its name.
+fn append_stats(table: &mut SpanTable, first_resource: usize) {
+    let mut stats: Vec<(Code, u32, u32)> = Vec::new();
+    for resource in first_resource..table.resources.service.len() {
+        let service = table.resources.service.get(resource).copied().unwrap_or_default();
+        let spans = table.spans_of_resources(resource..resource + 1);
+        let status = table.spans.status.get(spans.clone()).unwrap_or_default();
+        let errors = status.iter().filter(|&&status| status == STATUS_ERROR).count();
+        stats.push((service, spans.len() as u32, errors as u32));
+    }
+    stats.sort_unstable_by_key(|&(service, ..)| service);
+    stats.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+            kept.2 += next.2;
+        }
+        same
+    });
+    stats.sort_unstable_by(|a, b| table.strings.text(a.0).cmp(table.strings.text(b.0)));
+    let traces = &mut table.traces;
+    for (service, spans, errors) in stats {
+        traces.stats_service.push(service);
+        traces.stats_spans.push(spans);
+        traces.stats_errors.push(errors);
+    }
+    traces.stats.close(traces.stats_service.len());
+}

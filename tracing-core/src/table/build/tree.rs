@@ -1,0 +1,106 @@
+//! The nested set of a trace: where each span is entered and left on a walk from the roots.
+//!
+//! As Tempo numbers them: roots in order of appearance, from 1. A span that no root reaches has zeros, and
+//! so has every span of a trace that has no root or an id more than twice. An id that stands twice is a
+//! client and the server it called (Zipkin): a server below it belongs to the client, any other span to
+//! the server.
+
+use crate::model::SpanId;
+use crate::table::columns::Spans;
+
+const CLIENT: u8 = 3;
+const SERVER: u8 = 2;
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    by_id: Vec<(SpanId, u32)>,
+    first_child: Vec<u32>,
+    next_sibling: Vec<u32>,
+    stack: Vec<u32>,
+}
+
+impl Scratch {
+    /// Appends `left`, `right` and `parent` of the spans from row `first` on.
+    pub(super) fn number(&mut self, spans: &mut Spans, first: usize) {
+        let len = spans.id.len();
+        spans.left.resize(len, 0);
+        spans.right.resize(len, 0);
+        spans.parent.resize(len, 0);
+        let (ids, parents, kinds) =
+            (tail(&spans.id, first), tail(&spans.parent_id, first), tail(&spans.kind, first));
+        self.by_id.clear();
+        self.by_id.extend(ids.iter().zip(0..).map(|(&id, row)| (id, row)));
+        self.by_id.sort_unstable();
+        if self.by_id.windows(3).any(|three| matches!(three, [a, _, c] if a.0 == c.0)) {
+            return;
+        }
+        self.first_child.clear();
+        self.first_child.resize(ids.len(), NONE);
+        self.next_sibling.clear();
+        self.next_sibling.resize(ids.len(), NONE);
+        self.stack.clear();
+        for (row, (&parent, &kind)) in parents.iter().zip(kinds).enumerate().rev() {
+            if parent.is_zero() {
+                self.stack.push(row as u32);
+            } else if let Some(above) = self.parent(parent, kind, kinds)
+                && let Some(head) = self.first_child.get_mut(above as usize)
+                && let Some(next) = self.next_sibling.get_mut(row)
+            {
+                *next = std::mem::replace(head, row as u32);
+            }
+        }
+        let (left, right) = (tail_mut(&mut spans.left, first), tail_mut(&mut spans.right, first));
+        self.walk(left, right, tail_mut(&mut spans.parent, first));
+    }
+
+    fn parent(&self, id: SpanId, child: u8, kinds: &[u8]) -> Option<u32> {
+        let at = self.by_id.partition_point(|(known, _)| *known < id);
+        let found = |at: usize| self.by_id.get(at).filter(|(known, _)| *known == id).map(|&(_, row)| row);
+        let (one, other) = (found(at)?, found(at + 1));
+        let wanted = if child == SERVER { CLIENT } else { SERVER };
+        let is_wanted = |row: &u32| kinds.get(*row as usize) == Some(&wanted);
+        Some(other.filter(|other| !is_wanted(&one) && is_wanted(other)).unwrap_or(one))
+    }
+
+    /// Numbers what the roots on the stack reach; the first root is on top. Spans on a circle are not
+    /// reached, so each span is entered once.
+    fn walk(&mut self, left: &mut [i32], right: &mut [i32], parent: &mut [i32]) {
+        let mut counter = 1;
+        while let Some(&row) = self.stack.last() {
+            let at = row as usize;
+            let (Some(entered), Some(child)) = (left.get_mut(at), self.first_child.get_mut(at)) else {
+                return;
+            };
+            if *entered == 0 {
+                *entered = counter;
+                counter += 1;
+                if let Some(of) = parent.get_mut(at).filter(|of| **of == 0) {
+                    *of = -1;
+                }
+            }
+            let below = *child;
+            if below == NONE {
+                if let Some(out) = right.get_mut(at) {
+                    *out = counter;
+                }
+                counter += 1;
+                self.stack.pop();
+                continue;
+            }
+            *child = self.next_sibling.get(below as usize).copied().unwrap_or(NONE);
+            if let Some(of) = parent.get_mut(below as usize) {
+                *of = *entered;
+            }
+            self.stack.push(below);
+        }
+    }
+}
+
+fn tail<T>(column: &[T], first: usize) -> &[T] {
+    column.get(first..).unwrap_or_default()
+}
+
+fn tail_mut<T>(column: &mut [T], first: usize) -> &mut [T] {
+    column.get_mut(first..).unwrap_or_default()
+}
