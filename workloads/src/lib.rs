@@ -1,3 +1,6 @@
 //! The tracing workloads: the roles that the binary `vivace` runs, alone or all in one process.
 
+pub mod membership;
+pub mod overrides;
 pub mod proto;
+pub mod telemetry;

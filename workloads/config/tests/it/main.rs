@@ -3,11 +3,11 @@
 use vivace_config::{CommandLine, Config, Duration, Size, load, load_overrides};
 
 fn flags(line: &str) -> CommandLine {
-    CommandLine::parse(line.split_whitespace().map(str::to_owned)).unwrap()
+    CommandLine::parse(line.split_whitespace().map(str::to_owned)).expect("the flags exist")
 }
 
 fn refusal(text: &str) -> String {
-    load(text, &[]).unwrap_err().to_string()
+    load(text, &[]).expect_err("the text is wrong").to_string()
 }
 
 /// What Grafana's operator writes for a stack with S3, shortened.
@@ -215,7 +215,7 @@ fn aliases_unfold_within_a_bound_and_merge_keys_are_known() {
     let mut bomb = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
     for level in 1..9 {
         let item = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [item.as_str(); 10].join(","));
+        bomb.extend([format!("a{level}: &a{level} ["), [item.as_str(); 10].join(","), "]\n".to_owned()]);
     }
     assert!(refusal(&bomb).ends_with("the document unfolds to more than 200000 nodes"));
 }
