@@ -1,1 +1,25 @@
-//! (being built)
+//! Blocks in a bucket or a directory: object layout, range reads, the list of blocks, commit. IO.
+//!
+//! A block is visible when its `meta.json` exists, which is written last (rule *meta-last*); it is gone
+//! when that is deleted, which is done first. Every step can be repeated. Layout: reference of Tempo's
+//! `tempodb/backend`, `<tenant>/<block>/{data.parquet, bloom-<n>, index, meta.json}`.
+
+mod blocks;
+mod cache;
+mod commit;
+mod disk;
+mod error;
+mod list;
+mod object;
+mod options;
+mod poll;
+mod stage;
+
+pub use blocks::{DATA, META, Store};
+pub use error::StoreError;
+pub use options::{Backend, S3Options, StoreOptions};
+pub use poll::{PollStats, Polled};
+pub use stage::{Stage, Staged};
+
+#[cfg(test)]
+mod tests;

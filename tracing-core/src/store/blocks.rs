@@ -1,0 +1,295 @@
+//! The store itself: reading objects, and the snapshot of what there is. IO.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, Mutex, RwLock},
+};
+
+use bytes::Bytes;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+use tokio::task::spawn_blocking;
+
+use super::{
+    Backend, StoreError, StoreOptions,
+    cache::{Cache, Key},
+    disk,
+    list::Lists,
+    poll::PollStats,
+};
+use crate::{
+    block::Meta,
+    model::{BlockId, Tenant},
+};
+
+/// Name of a block's data.
+pub const DATA: &str = "data.parquet";
+/// Name of the object that makes a block visible.
+pub const META: &str = "meta.json";
+/// Name of the object that stands in for `meta.json` once the block is replaced or expired.
+pub(super) const COMPACTED: &str = "meta.compacted.json";
+
+/// Blocks of all tenants.
+pub struct Store {
+    pub(super) place: Place,
+    pub(super) lists: RwLock<Lists>,
+    pub(super) polling: tokio::sync::Mutex<()>,
+    pub(super) poll_concurrency: usize,
+    pub(super) stats: PollStats,
+    cache: Mutex<Cache>,
+    /// Blocks that are read from a directory of this machine until they are committed.
+    staged: RwLock<HashMap<BlockId, PathBuf>>,
+    #[cfg(test)]
+    pub(super) stop_before: Mutex<Option<&'static str>>,
+}
+
+/// Where the blocks are.
+pub(super) enum Place {
+    Disk(PathBuf),
+    Bucket { store: Arc<dyn ObjectStore>, prefix: String },
+}
+
+impl Store {
+    /// Opens a store. Nothing is asked of it yet: one that is away is an error of the first use, not of this.
+    ///
+    /// # Errors
+    /// [`StoreError::Options`] for settings that cannot be used, [`StoreError::Disk`] where the directory
+    /// cannot be made.
+    pub fn open(options: StoreOptions) -> Result<Arc<Self>, StoreError> {
+        let place = match options.backend {
+            Backend::Local { path } => {
+                std::fs::create_dir_all(&path).map_err(|e| StoreError::disk("create", &path, e))?;
+                Place::Disk(path)
+            }
+            Backend::S3(s3) => {
+                Place::Bucket { store: Arc::new(s3.build()?), prefix: s3.prefix.trim_matches('/').to_owned() }
+            }
+        };
+        Ok(Arc::new(Self::at(place, options.cache_bytes, options.poll_concurrency.max(1))))
+    }
+
+    fn at(place: Place, cache_bytes: usize, poll_concurrency: usize) -> Self {
+        Self {
+            place,
+            lists: RwLock::default(),
+            polling: tokio::sync::Mutex::default(),
+            poll_concurrency,
+            stats: PollStats::default(),
+            cache: Mutex::new(Cache::new(cache_bytes)),
+            staged: RwLock::default(),
+            #[cfg(test)]
+            stop_before: Mutex::default(),
+        }
+    }
+
+    /// As [`Store::open`], over any object store: tests run the code of buckets without a server.
+    #[cfg(test)]
+    pub(crate) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<Self> {
+        Arc::new(Self::at(Place::Bucket { store, prefix: prefix.to_owned() }, 1 << 20, 4))
+    }
+
+    /// The blocks of a tenant that are to be read, newest first: as the last poll found them, with what was
+    /// committed or removed here since.
+    #[must_use]
+    pub fn blocks(&self, tenant: &Tenant) -> Arc<[Arc<Meta>]> {
+        self.lists.read().map(|lists| lists.get(tenant).live).unwrap_or_else(|_| Arc::from([]))
+    }
+
+    /// The blocks of a tenant that were replaced or have expired and wait to be deleted, with
+    /// [`Meta::compacted`] set; the longest waiting first.
+    #[must_use]
+    pub fn compacted(&self, tenant: &Tenant) -> Arc<[Arc<Meta>]> {
+        self.lists.read().map(|lists| lists.get(tenant).compacted).unwrap_or_else(|_| Arc::from([]))
+    }
+
+    /// The tenants that have blocks.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Tenant> {
+        self.lists.read().map(|lists| lists.tenants()).unwrap_or_default()
+    }
+
+    /// An object of a block, whole. Small ones (everything but the data) come out of the cache.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where it is not there, else what the store says.
+    pub async fn read(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<Bytes, StoreError> {
+        let key = (name != DATA && name != META).then(|| Key { block, name: name.to_owned(), part: None });
+        if let Some(bytes) = key.as_ref().and_then(|key| self.cached(key)) {
+            return Ok(bytes);
+        }
+        let bytes = match self.file(tenant, block, name) {
+            Some(path) => match blocking(move || disk::read(&path)).await {
+                // Its upload ended a moment ago: it is in the bucket now.
+                Err(e) if e.is_not_found() && self.in_bucket() => self.get(tenant, block, name).await?,
+                other => other?,
+            },
+            None => self.get(tenant, block, name).await?,
+        };
+        if let Some(key) = key {
+            self.keep(key, &bytes);
+        }
+        Ok(bytes)
+    }
+
+    /// Ranges of an object, in the order asked for. Ranges close to each other are fetched by one request.
+    ///
+    /// # Errors
+    /// As [`Store::read`]; a range past the object's end is one.
+    pub async fn read_ranges(
+        &self,
+        tenant: &Tenant,
+        block: BlockId,
+        name: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let Some(path) = self.file(tenant, block, name) else {
+            return self.get_ranges(tenant, block, name, ranges).await;
+        };
+        let wanted = ranges.to_vec();
+        match blocking(move || disk::read_ranges(&path, &wanted)).await {
+            Err(e) if e.is_not_found() && self.in_bucket() => {
+                self.get_ranges(tenant, block, name, ranges).await
+            }
+            other => other,
+        }
+    }
+
+    /// One range of an object that is read again and again, such as the end of the data: out of the cache.
+    ///
+    /// # Errors
+    /// As [`Store::read_ranges`].
+    pub async fn read_cached(
+        &self,
+        tenant: &Tenant,
+        block: BlockId,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        let key = Key { block, name: name.to_owned(), part: Some(range.clone()) };
+        if let Some(bytes) = self.cached(&key) {
+            return Ok(bytes);
+        }
+        let bytes = self.read_ranges(tenant, block, name, &[range]).await?.pop().unwrap_or_default();
+        self.keep(key, &bytes);
+        Ok(bytes)
+    }
+
+    /// Lets a block that is not committed yet be read from `dir`. It is in no list.
+    pub fn read_from(&self, block: BlockId, dir: PathBuf) {
+        if let Ok(mut staged) = self.staged.write() {
+            staged.insert(block, dir);
+        }
+    }
+
+    /// Ends [`Store::read_from`].
+    pub fn read_from_store(&self, block: BlockId) {
+        if let Ok(mut staged) = self.staged.write() {
+            staged.remove(&block);
+        }
+    }
+
+    /// The key of an object.
+    pub(super) fn key(&self, tenant: &Tenant, block: BlockId, name: &str) -> String {
+        let prefix = self.prefix();
+        format!("{prefix}{tenant}/{block}/{name}")
+    }
+
+    /// What every key begins with, a slash included.
+    pub(super) fn prefix(&self) -> String {
+        match &self.place {
+            Place::Bucket { prefix, .. } if !prefix.is_empty() => format!("{prefix}/"),
+            _ => String::new(),
+        }
+    }
+
+    /// A directory that holds the block, if one of this machine does.
+    fn file(&self, tenant: &Tenant, block: BlockId, name: &str) -> Option<PathBuf> {
+        let staged = self.staged.read().ok().and_then(|staged| staged.get(&block).cloned());
+        let dir = staged.or_else(|| match &self.place {
+            Place::Disk(root) => Some(root.join(tenant.as_str()).join(block.to_string())),
+            Place::Bucket { .. } => None,
+        });
+        dir.map(|dir| dir.join(name))
+    }
+
+    /// Whether what is not on this machine may be elsewhere.
+    fn in_bucket(&self) -> bool {
+        matches!(self.place, Place::Bucket { .. })
+    }
+
+    pub(super) async fn get(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<Bytes, StoreError> {
+        let key = self.key(tenant, block, name);
+        match &self.place {
+            Place::Disk(root) => {
+                let path = root.join(&key);
+                blocking(move || disk::read(&path)).await
+            }
+            Place::Bucket { store, .. } => {
+                let get = async { store.get(&path(&key)?).await?.bytes().await };
+                get.await.map_err(|e| StoreError::object("read", &key, e))
+            }
+        }
+    }
+
+    async fn get_ranges(
+        &self,
+        tenant: &Tenant,
+        block: BlockId,
+        name: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let key = self.key(tenant, block, name);
+        match &self.place {
+            Place::Disk(root) => {
+                let (path, ranges) = (root.join(&key), ranges.to_vec());
+                blocking(move || disk::read_ranges(&path, &ranges)).await
+            }
+            Place::Bucket { store, .. } => {
+                let get = async { store.get_ranges(&path(&key)?, ranges).await };
+                let parts = get.await.map_err(|e| StoreError::object("read", &key, e))?;
+                // Servers answer a range that goes past the end with what there is.
+                for (range, part) in ranges.iter().zip(&parts) {
+                    let (wanted, got) = (range.end.saturating_sub(range.start), part.len() as u64);
+                    if wanted != got {
+                        return Err(StoreError::Short { key, start: range.start, wanted, got });
+                    }
+                }
+                Ok(parts)
+            }
+        }
+    }
+
+    fn cached(&self, key: &Key) -> Option<Bytes> {
+        self.cache.lock().ok()?.get(key)
+    }
+
+    fn keep(&self, key: Key, bytes: &Bytes) {
+        if let Ok(mut cache) = self.cache.lock() {
+            cache.put(key, bytes);
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.place {
+            Place::Disk(root) => root.display().to_string(),
+            Place::Bucket { store, prefix } => format!("{store}/{prefix}"),
+        };
+        f.debug_struct("Store").field("place", &place).finish_non_exhaustive()
+    }
+}
+
+/// A key as the object store's client wants it. Tenants may hold `*`, which [`Path::from`] would escape.
+pub(super) fn path(key: &str) -> Result<Path, object_store::Error> {
+    Path::parse(key).map_err(|source| object_store::Error::InvalidPath { source })
+}
+
+/// Runs what blocks on a thread that may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+}

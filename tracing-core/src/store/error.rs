@@ -1,0 +1,86 @@
+//! What goes wrong between us and the blocks.
+
+use std::{io, path::Path};
+
+use crate::block::BlockError;
+
+/// Why a store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object; a block that was just deleted looks so.
+    #[error("{key} is not in the store")]
+    NotFound {
+        /// The object's key.
+        key: String,
+    },
+    /// The object store refused or could not be reached.
+    #[error("cannot {action} {key}: {source}")]
+    Object {
+        /// What was being done.
+        action: &'static str,
+        /// The object's key, or the prefix listed.
+        key: String,
+        /// The cause.
+        source: object_store::Error,
+    },
+    /// The local disk refused.
+    #[error("cannot {action} {path}: {source}")]
+    Disk {
+        /// What was being done.
+        action: &'static str,
+        /// File or directory.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An object is not what its name says.
+    #[error("{key}: {source}")]
+    Block {
+        /// The object's key.
+        key: String,
+        /// The cause.
+        source: BlockError,
+    },
+    /// A range was asked for that the object does not have.
+    #[error("{key} is shorter than expected: {got} of {wanted} bytes at {start}")]
+    Short {
+        /// The object's key.
+        key: String,
+        /// Where the range starts.
+        start: u64,
+        /// Bytes asked for.
+        wanted: u64,
+        /// Bytes there are.
+        got: u64,
+    },
+    /// A setting that cannot be used.
+    #[error("storage: {0}")]
+    Options(String),
+    /// The process is ending, or a task of ours has died.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// True where the object is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    pub(super) fn object(action: &'static str, key: &str, source: object_store::Error) -> Self {
+        let key = key.to_owned();
+        match source {
+            object_store::Error::NotFound { .. } => Self::NotFound { key },
+            source => Self::Object { action, key, source },
+        }
+    }
+
+    pub(super) fn disk(action: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.display().to_string();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { key: path },
+            _ => Self::Disk { action, path, source },
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Finished blocks on this machine that wait for their upload. IO, blocking.
+//!
+//! A staged block is durable and can be read, so the records it was built from may leave the log (rule
+//! *block-before-wal-removal*) and memory, whether the bucket can be reached or not. Layout as in the store;
+//! `meta.json` last, also here (rule *meta-last*).
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    StoreError,
+    blocks::{DATA, META},
+    disk,
+};
+use crate::{
+    block::{Meta, Written},
+    model::{BlockId, Tenant},
+};
+
+/// A directory of blocks that wait for their upload.
+#[derive(Debug)]
+pub struct Stage {
+    root: PathBuf,
+}
+
+/// A block in it.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// The block.
+    pub meta: Arc<Meta>,
+    /// Where its files lie.
+    pub dir: PathBuf,
+}
+
+impl Stage {
+    /// Opens the directory and answers with the blocks in it, oldest first. What a crash left unfinished is
+    /// removed.
+    ///
+    /// # Errors
+    /// What the disk says. A block whose meta cannot be read is one: its spans may be nowhere else.
+    pub fn open(root: impl Into<PathBuf>) -> Result<(Self, Vec<Staged>), StoreError> {
+        let root = root.into();
+        fs::create_dir_all(&root).map_err(|e| StoreError::disk("create", &root, e))?;
+        let mut staged = Vec::new();
+        for tenant in sub(&root)? {
+            for dir in sub(&tenant)? {
+                let meta = dir.join(META);
+                if !meta.exists() {
+                    disk::remove_block(&dir)?;
+                    continue;
+                }
+                let json = disk::read(&meta)?;
+                let read = Meta::from_json(&json);
+                let key = meta.display().to_string();
+                let meta = Arc::new(read.map_err(|source| StoreError::Block { key, source })?);
+                staged.push(Staged { meta, dir });
+            }
+        }
+        staged.sort_by(|a, b| a.meta.end.cmp(&b.meta.end).then(a.meta.id.cmp(&b.meta.id)));
+        Ok((Self { root }, staged))
+    }
+
+    /// Begins a block: makes its directory, empty, and answers with the path to write its data to.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn begin(&self, tenant: &Tenant, block: BlockId) -> Result<PathBuf, StoreError> {
+        let dir = self.dir(tenant, block);
+        disk::remove_block(&dir)?;
+        disk::create_dir(&self.root, &dir)?;
+        Ok(dir.join(DATA))
+    }
+
+    /// Ends a block whose data was written where [`Stage::begin`] said. When this answers `Ok`, the block
+    /// survives a loss of power.
+    ///
+    /// # Errors
+    /// What the disk says; the block is then not there.
+    pub fn finish(&self, written: &Written) -> Result<Staged, StoreError> {
+        let Written { meta, bloom, index } = written;
+        let dir = self.dir(&meta.tenant, meta.id);
+        disk::sync_data(&dir)?;
+        for (n, shard) in bloom.iter().enumerate() {
+            disk::write(&dir.join(format!("bloom-{n}")), shard)?;
+        }
+        disk::write(&dir.join("index"), index)?;
+        disk::write(&dir.join(META), &meta.to_json())?;
+        Ok(Staged { meta: Arc::new(meta.clone()), dir })
+    }
+
+    /// Removes a block, finished or not.
+    ///
+    /// # Errors
+    /// What the disk says; may be repeated.
+    pub fn remove(&self, tenant: &Tenant, block: BlockId) -> Result<(), StoreError> {
+        disk::remove_block(&self.dir(tenant, block))
+    }
+
+    fn dir(&self, tenant: &Tenant, block: BlockId) -> PathBuf {
+        self.root.join(tenant.as_str()).join(block.to_string())
+    }
+}
+
+fn sub(dir: &Path) -> Result<BTreeSet<PathBuf>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(|e| StoreError::disk("list", dir, e))?;
+    let mut found = BTreeSet::new();
+    for entry in entries {
+        let path = entry.map_err(|e| StoreError::disk("list", dir, e))?.path();
+        if path.is_dir() {
+            found.insert(path);
+        }
+    }
+    Ok(found)
+}
