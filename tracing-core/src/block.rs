@@ -5,10 +5,15 @@
 //! answer is a table or an error, in bounded memory.
 
 mod bloom;
+mod decode;
+mod encode;
 mod error;
 mod footer;
 mod meta;
+mod page;
 mod scan;
+mod schema;
+mod thrift;
 mod write;
 
 pub use bloom::{Bloom, BloomOptions};

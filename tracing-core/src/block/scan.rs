@@ -1,17 +1,38 @@
 //! Reading a block without IO: a scan says which bytes it needs, is handed them, and yields tables.
+//!
+//! Flow: for each row group, the columns of the projection are asked for; of generic attributes first
+//! only the keys, and their values only where a wanted key occurs. A scan for one trace finds its row by
+//! the page index of the ids, then asks for the pages that hold that row.
+//! Guarantees: a table's columns are as long as its levels, or empty where they were not asked for.
 
-use std::{ops::Range, sync::Arc};
+mod assemble;
+mod attributes;
+mod wanted;
+
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Range},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
-use super::{BlockError, Footer, Meta};
+use super::{
+    BlockError, Footer, Meta,
+    footer::{self, Chunk},
+    page::{Column, Pages, Values},
+    schema::{Leaf, Slots},
+};
 use crate::{
     model::TraceId,
     table::{Projection, SpanTable},
 };
+use assemble::Assembly;
+use wanted::Wanted;
 
 /// What a scan does next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one step a row group")]
 pub enum Step {
     /// Fetch these ranges of data.parquet, ascending and disjoint, and hand them to [`Scan::supply`].
     Need(Vec<Range<u64>>),
@@ -23,31 +44,69 @@ pub enum Step {
 
 /// A walk over row groups of one block.
 #[derive(Debug)]
-pub struct Scan {}
+pub struct Scan {
+    footer: Arc<Footer>,
+    wanted: Wanted,
+    /// Row groups that are still to be read, the present one first.
+    groups: Range<usize>,
+    /// The one trace that is looked for.
+    target: Option<TraceId>,
+    stage: Stage,
+    /// Bytes that were handed over for the present row group, by their place in the file.
+    held: BTreeMap<u64, Bytes>,
+}
+
+/// How far the present row group is.
+#[derive(Debug)]
+enum Stage {
+    /// Which rows: all, or the one with the trace's id.
+    Rows,
+    /// The columns of these rows; all rows where there is no range.
+    Columns(Option<Range<u64>>),
+    /// The values of those attributes that a wanted key was found of, of the same rows.
+    Values(Box<Assembly>, Option<Range<u64>>),
+}
+
+/// Pages of a column that are to be read.
+#[derive(Debug)]
+struct Pick {
+    leaf: Leaf,
+    pieces: Vec<Range<u64>>,
+    /// The rows to keep, counted from the first row of the pages.
+    rows: Option<Range<u64>>,
+}
+
+/// Either what was asked for, or the ranges that must come first.
+enum Have<T> {
+    Yes(T),
+    Need(Vec<Range<u64>>),
+}
 
 impl Scan {
     /// Reads what `projection` wants of the row groups `row_groups` (those the block does not have are
     /// left out), one table a row group.
     ///
     /// # Errors
-    /// [`BlockError::Format`] for formats that are not read here; [`BlockError::Corrupt`].
+    /// [`BlockError::Format`] for formats that are not read here.
     pub fn new(
         meta: &Meta,
-        _footer: Arc<Footer>,
-        _row_groups: Range<usize>,
-        _projection: Projection,
+        footer: Arc<Footer>,
+        row_groups: Range<usize>,
+        projection: Projection,
     ) -> Result<Self, BlockError> {
         meta.readable()?;
-        Err(BlockError::corrupt("data.parquet", "reading is being built"))
+        let groups = row_groups.start..row_groups.end.min(footer.row_groups());
+        let wanted = Wanted::new(projection, Slots::new(&meta.dedicated));
+        Ok(Self { footer, wanted, groups, target: None, stage: Stage::Rows, held: BTreeMap::new() })
     }
 
     /// Reads one trace whole. Yields one table of that trace, or none where the block does not hold it.
     ///
     /// # Errors
     /// As [`Scan::new`].
-    pub fn trace(meta: &Meta, _footer: Arc<Footer>, _id: TraceId) -> Result<Self, BlockError> {
-        meta.readable()?;
-        Err(BlockError::corrupt("data.parquet", "reading is being built"))
+    pub fn trace(meta: &Meta, footer: Arc<Footer>, id: TraceId) -> Result<Self, BlockError> {
+        let all = 0..footer.row_groups();
+        Ok(Self { target: Some(id), ..Self::new(meta, footer, all, Projection::Everything)? })
     }
 
     /// What to do next.
@@ -56,14 +115,219 @@ impl Scan {
     /// [`BlockError::Corrupt`] and [`BlockError::Limit`]; the scan is then over.
     #[expect(clippy::should_implement_trait, reason = "it can fail, and needs bytes between two calls")]
     pub fn next(&mut self) -> Result<Step, BlockError> {
-        Ok(Step::Done)
+        let step = self.step();
+        if step.is_err() {
+            self.groups = 0..0;
+        }
+        step
     }
 
     /// Hands over bytes that were asked for, each with its range.
     ///
     /// # Errors
     /// [`BlockError::Corrupt`] where the bytes are not as long as their range.
-    pub fn supply(&mut self, _bytes: Vec<(Range<u64>, Bytes)>) -> Result<(), BlockError> {
+    pub fn supply(&mut self, bytes: Vec<(Range<u64>, Bytes)>) -> Result<(), BlockError> {
+        for (range, bytes) in bytes {
+            if range.end.checked_sub(range.start) != Some(bytes.len() as u64) {
+                let reason = format!("{} bytes fetched for {range:?}", bytes.len());
+                return Err(BlockError::corrupt("data.parquet", reason));
+            }
+            self.held.insert(range.start, bytes);
+        }
         Ok(())
+    }
+
+    fn step(&mut self) -> Result<Step, BlockError> {
+        while !self.groups.is_empty() {
+            match std::mem::replace(&mut self.stage, Stage::Rows) {
+                Stage::Rows => match self.rows()? {
+                    Have::Need(ranges) => return Ok(Step::Need(ranges)),
+                    Have::Yes(None) => self.end_group(),
+                    Have::Yes(Some(rows)) => self.stage = Stage::Columns(rows),
+                },
+                Stage::Columns(rows) => match self.columns(rows.clone())? {
+                    Have::Need(ranges) => {
+                        self.stage = Stage::Columns(rows);
+                        return Ok(Step::Need(ranges));
+                    }
+                    Have::Yes(assembly) => self.stage = Stage::Values(Box::new(assembly), rows),
+                },
+                Stage::Values(assembly, rows) => {
+                    let picks = self.picks(assembly.pending(), rows.as_ref())?;
+                    if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
+                        self.stage = Stage::Values(assembly, rows);
+                        return Ok(Step::Need(ranges));
+                    }
+                    let read = |leaf| self.read(&self.pick(leaf, rows.clone())?);
+                    let table = assembly.finish(&self.wanted, read)?;
+                    self.end_group();
+                    if self.target.is_some() {
+                        // A block holds a trace once: there is nothing left to find.
+                        self.groups.start = self.groups.end;
+                    }
+                    return Ok(Step::Table(table));
+                }
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    fn end_group(&mut self) {
+        self.groups.start += 1;
+        self.held.clear();
+    }
+
+    /// The rows of the present row group that are wanted: none, all, or one.
+    fn rows(&mut self) -> Result<Have<Option<Option<Range<u64>>>>, BlockError> {
+        let rows = self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows);
+        let Some(id) = self.target else {
+            return Ok(Have::Yes((rows > 0).then_some(None)));
+        };
+        let (_, chunk) = self.footer.chunk(self.groups.start, Leaf::TraceId)?;
+        if rows == 0 || chunk.bounds.is_some_and(|(first, last)| id < first || id > last) {
+            return Ok(Have::Yes(None));
+        }
+        let indexes: Vec<_> = [&chunk.offset_index, &chunk.column_index].into_iter().flatten().collect();
+        if let Some(ranges) = self.missing(indexes.into_iter()) {
+            return Ok(Have::Need(ranges));
+        }
+        let pages = self.pages_of_id(chunk, id)?;
+        if let Some(ranges) = self.missing(pages.iter().map(|(range, _)| range)) {
+            return Ok(Have::Need(ranges));
+        }
+        for (range, first) in pages {
+            let pick = Pick { leaf: Leaf::TraceId, pieces: vec![range], rows: None };
+            let Values::Bytes(ids) = self.read(&pick)?.values else { continue };
+            let row = ids.indexes.iter().position(|&at| ids.entry(at) == id.0);
+            if let Some(row) = row {
+                let row = first + row as u64;
+                return Ok(Have::Yes(Some(Some(row..row + 1))));
+            }
+        }
+        Ok(Have::Yes(None))
+    }
+
+    /// The pages of the ids that may hold `id`, each with its first row.
+    fn pages_of_id(&self, chunk: &Chunk, id: TraceId) -> Result<Vec<(Range<u64>, u64)>, BlockError> {
+        let Some(offsets) = &chunk.offset_index else {
+            return Ok(vec![(chunk.range.clone(), 0)]);
+        };
+        if chunk.dictionary.is_some() {
+            return Ok(vec![(chunk.range.clone(), 0)]);
+        }
+        let pages = footer::offset_index(&self.bytes(offsets)?, chunk)?;
+        let bounds = match &chunk.column_index {
+            Some(index) => footer::page_bounds(&self.bytes(index)?)?,
+            None => Vec::new(),
+        };
+        let may_hold = |at: usize| match bounds.get(at) {
+            Some(Some((first, last))) => *first <= id && id <= *last,
+            _ => true,
+        };
+        let pages = pages.iter().enumerate().filter(|(at, _)| may_hold(*at));
+        Ok(pages.map(|(_, page)| page.clone()).collect())
+    }
+
+    /// The columns of the projection, of `rows`.
+    fn columns(&mut self, rows: Option<Range<u64>>) -> Result<Have<Assembly>, BlockError> {
+        let plan = self.wanted.columns(&self.footer, self.groups.start)?;
+        if rows.is_some() {
+            let chunks = plan.leaves.iter().map(|leaf| self.footer.chunk(self.groups.start, *leaf));
+            let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+            let indexes = chunks.iter().filter_map(|(_, chunk)| chunk.offset_index.as_ref());
+            if let Some(ranges) = self.missing(indexes) {
+                return Ok(Have::Need(ranges));
+            }
+        }
+        let picks = self.picks(plan.leaves.iter().copied(), rows.as_ref())?;
+        if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
+            return Ok(Have::Need(ranges));
+        }
+        let mut assembly = Assembly::new(&plan);
+        for pick in picks.iter().filter(|pick| !pick.leaf.is_attribute_value()) {
+            let (spec, _) = self.footer.chunk(self.groups.start, pick.leaf)?;
+            assembly.add(&self.wanted, spec, self.read(pick)?)?;
+        }
+        let rows = match rows {
+            Some(rows) => rows.end - rows.start,
+            None => self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows),
+        };
+        assembly.check(rows)?;
+        Ok(Have::Yes(assembly))
+    }
+
+    fn picks(
+        &self,
+        leaves: impl Iterator<Item = Leaf>,
+        rows: Option<&Range<u64>>,
+    ) -> Result<Vec<Pick>, BlockError> {
+        leaves.map(|leaf| self.pick(leaf, rows.cloned())).collect()
+    }
+
+    /// All pages of a column.
+    fn whole(&self, leaf: Leaf) -> Result<Pick, BlockError> {
+        let (_, chunk) = self.footer.chunk(self.groups.start, leaf)?;
+        Ok(Pick { leaf, pieces: vec![chunk.range.clone()], rows: None })
+    }
+
+    /// The pages of a column that hold `rows`.
+    fn pick(&self, leaf: Leaf, rows: Option<Range<u64>>) -> Result<Pick, BlockError> {
+        let (_, chunk) = self.footer.chunk(self.groups.start, leaf)?;
+        let (Some(rows), Some(offsets)) = (rows.clone(), &chunk.offset_index) else {
+            return Ok(Pick { rows, ..self.whole(leaf)? });
+        };
+        let pages = footer::offset_index(&self.bytes(offsets)?, chunk)?;
+        let first = pages.iter().rposition(|(_, row)| *row <= rows.start).unwrap_or(0);
+        let holding: Vec<_> = pages.iter().skip(first).take_while(|(_, row)| *row < rows.end).collect();
+        let before = holding.first().map_or(0, |(_, row)| *row);
+        let dictionary = chunk.dictionary.clone().map(|_| {
+            let end = pages.first().map_or(chunk.range.end, |(range, _)| range.start);
+            chunk.range.start..end
+        });
+        let pieces = dictionary.into_iter().chain(holding.into_iter().map(|(range, _)| range.clone()));
+        let rows = rows.start.saturating_sub(before)..rows.end.saturating_sub(before);
+        Ok(Pick { leaf, pieces: pieces.collect(), rows: Some(rows) })
+    }
+
+    /// Decodes the pages of a pick, whose bytes are there.
+    fn read(&self, pick: &Pick) -> Result<Column, BlockError> {
+        let (spec, chunk) = self.footer.chunk(self.groups.start, pick.leaf)?;
+        let mut pages = Pages::new(spec, chunk.codec, chunk.values);
+        for piece in &pick.pieces {
+            pages.read(&self.bytes(piece)?)?;
+        }
+        let mut column = pages.finish();
+        if let Some(rows) = &pick.rows {
+            column.keep_rows(spec, rows.clone());
+        }
+        Ok(column)
+    }
+
+    /// Those of `ranges` that were not handed over yet, in the file's order.
+    fn missing<'a>(&self, ranges: impl Iterator<Item = &'a Range<u64>>) -> Option<Vec<Range<u64>>> {
+        let mut missing: Vec<_> =
+            ranges.filter(|range| !range.is_empty() && self.bytes(range).is_err()).cloned().collect();
+        missing.sort_by_key(|range| range.start);
+        // Columns that overlap are no Parquet file's, but nothing is asked for twice in any case.
+        missing.dedup_by(|next, before| {
+            let overlap = next.start < before.end;
+            before.end = if overlap { before.end.max(next.end) } else { before.end };
+            overlap
+        });
+        (!missing.is_empty()).then_some(missing)
+    }
+
+    fn bytes(&self, range: &Range<u64>) -> Result<Bytes, BlockError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let upto = (Bound::Unbounded, Bound::Included(range.start));
+        let held = self.held.range(upto).next_back().and_then(|(start, bytes)| {
+            let from = (range.start - start) as usize;
+            let to = (range.end - start) as usize;
+            (to <= bytes.len()).then(|| bytes.slice(from..to))
+        });
+        held.or_else(|| self.footer.fetched(range))
+            .ok_or_else(|| BlockError::corrupt("data.parquet", format!("{range:?} was not handed over")))
     }
 }

@@ -1,0 +1,238 @@
+//! Parquet's encodings, read: RLE/bit-packed hybrid, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY and
+//! PLAIN. Nothing is allocated for values that the bytes do not hold or the page's count does not allow.
+
+use super::{BlockError, thrift::unzigzag};
+
+/// Values that room is made for before they are seen.
+const EAGER: usize = 1 << 16;
+
+fn short(what: &str) -> BlockError {
+    BlockError::corrupt("page", format!("{what} end before the page's last value"))
+}
+
+/// Up to 16 bytes from `at` on, as a little-endian number; what is missing counts as zeros.
+fn window(bytes: &[u8], at: usize) -> u128 {
+    let mut buffer = [0; 16];
+    let bytes = bytes.get(at..).unwrap_or_default();
+    buffer.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    u128::from_le_bytes(buffer)
+}
+
+/// An unsigned integer, seven bits a byte, off the front.
+pub(crate) fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// A little-endian length of four bytes and the bytes it counts, off the front.
+pub(crate) fn prefixed<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (taken, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+/// Appends `count` values of `width` bits, none over `max`.
+///
+/// # Errors
+/// Where the bytes end too early or a value is larger.
+pub(crate) fn hybrid<T: Copy + TryFrom<u32>>(
+    out: &mut Vec<T>,
+    mut bytes: &[u8],
+    width: u8,
+    count: usize,
+    max: u32,
+) -> Result<(), BlockError> {
+    if width > 32 {
+        return Err(BlockError::corrupt("page", format!("values of {width} bits, expected at most 32")));
+    }
+    let end = out.len() + count;
+    let narrow = |value: u32| {
+        let over = || BlockError::corrupt("page", format!("value {value}, expected at most {max}"));
+        if value > max { Err(over()) } else { T::try_from(value).map_err(|_| over()) }
+    };
+    while out.len() < end {
+        let head = varint(&mut bytes).ok_or_else(|| short("levels or indexes"))?;
+        let left = end - out.len();
+        if head & 1 == 0 {
+            let size = usize::from(width.div_ceil(8));
+            let (value, rest) = bytes.split_at_checked(size).ok_or_else(|| short("levels or indexes"))?;
+            bytes = rest;
+            let run = usize::try_from(head >> 1).unwrap_or(usize::MAX).min(left);
+            if run == 0 {
+                return Err(BlockError::corrupt("page", "a run of no values"));
+            }
+            out.resize(out.len() + run, narrow(window(value, 0) as u32)?);
+            continue;
+        }
+        let groups = usize::try_from(head >> 1).unwrap_or(usize::MAX).min(left.div_ceil(8));
+        let size = groups.saturating_mul(usize::from(width));
+        // The last group may be cut off where no values are left in it.
+        let needed = (groups.saturating_mul(8).min(left) * usize::from(width)).div_ceil(8);
+        if groups == 0 || bytes.len() < needed {
+            return Err(short("levels or indexes"));
+        }
+        let (packed, rest) = bytes.split_at(size.min(bytes.len()));
+        bytes = rest;
+        unpack(out, packed, width, groups.saturating_mul(8).min(left), narrow)?;
+    }
+    Ok(())
+}
+
+/// Appends `count` bit-packed values.
+fn unpack<T>(
+    out: &mut Vec<T>,
+    packed: &[u8],
+    width: u8,
+    count: usize,
+    narrow: impl Fn(u32) -> Result<T, BlockError>,
+) -> Result<(), BlockError> {
+    let (mask, bits) = ((1_u64 << width) - 1, u32::from(width));
+    out.reserve(count);
+    let mut left = count;
+    // Eight values are as many bytes as one has bits; half of them fit a window.
+    for group in 0..count.div_ceil(8) {
+        let at = group * usize::from(width);
+        let mut taken = window(packed, at);
+        for i in 0..left.min(8) {
+            if i == 4 && width > 16 {
+                taken = window(packed, at + usize::from(width / 2)) >> ((bits * 4) & 7);
+            }
+            out.push(narrow((taken as u64 & mask) as u32)?);
+            taken >>= bits;
+        }
+        left = left.saturating_sub(8);
+    }
+    Ok(())
+}
+
+/// Appends exactly `count` integers of DELTA_BINARY_PACKED and returns the bytes after them.
+///
+/// # Errors
+/// Where the bytes end too early, or hold another number of values.
+pub(crate) fn delta<'a>(
+    out: &mut Vec<u64>,
+    mut bytes: &'a [u8],
+    count: usize,
+    bits: u32,
+) -> Result<&'a [u8], BlockError> {
+    let early = || short("deltas");
+    let mut next = || varint(&mut bytes).ok_or_else(early);
+    let (block, minis, total, first) = (next()?, next()?, next()?, unzigzag(next()?));
+    if total != count as u64 {
+        return Err(BlockError::corrupt("page", format!("{total} deltas, expected {count}")));
+    }
+    let mini = if minis == 0 { 0 } else { block / minis };
+    if mini == 0 || mini % 8 != 0 || block > 1 << 16 {
+        return Err(BlockError::corrupt("page", format!("{minis} miniblocks in blocks of {block} deltas")));
+    }
+    if count == 0 {
+        return Ok(bytes);
+    }
+    let wrap = |value: i64| if bits == 32 { i64::from(value as i32) } else { value };
+    out.reserve(count.min(EAGER));
+    out.push(wrap(first).cast_unsigned());
+    let (mut last, mut left) = (first, count - 1);
+    while left > 0 {
+        let least = unzigzag(varint(&mut bytes).ok_or_else(early)?);
+        let (widths, rest) = bytes.split_at_checked(minis as usize).ok_or_else(early)?;
+        bytes = rest;
+        for &width in widths {
+            if left == 0 {
+                break;
+            }
+            if width > 64 {
+                return Err(BlockError::corrupt("page", format!("deltas of {width} bits")));
+            }
+            let values = left.min(mini as usize);
+            let size = mini as usize / 8 * usize::from(width);
+            if bytes.len() < (values * usize::from(width)).div_ceil(8) {
+                return Err(early());
+            }
+            let (packed, rest) = bytes.split_at(size.min(bytes.len()));
+            bytes = rest;
+            let mask = u64::MAX.checked_shr(64 - u32::from(width)).unwrap_or(0);
+            for i in 0..values {
+                let bit = i * usize::from(width);
+                let raw = (wide(packed, bit / 8) >> (bit % 8)) as u64 & mask;
+                last = wrap(last.wrapping_add(least).wrapping_add(raw.cast_signed()));
+                out.push(last.cast_unsigned());
+            }
+            left -= values;
+        }
+    }
+    Ok(bytes)
+}
+
+/// As [`window`], with a fast path for the middle of a slice.
+fn wide(bytes: &[u8], at: usize) -> u128 {
+    match bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+        Some(chunk) => u128::from_le_bytes(*chunk),
+        None => window(bytes, at),
+    }
+}
+
+/// Calls `entry` with the place of each of `count` byte arrays of DELTA_LENGTH_BYTE_ARRAY in `page`.
+pub(crate) fn delta_length(
+    page: &[u8],
+    from: usize,
+    count: usize,
+    mut entry: impl FnMut(usize, usize),
+) -> Result<(), BlockError> {
+    let mut lengths = Vec::new();
+    let rest = delta(&mut lengths, page.get(from..).unwrap_or_default(), count, 32)?;
+    let mut at = page.len() - rest.len();
+    for length in lengths {
+        let length = usize::try_from(length).ok().filter(|&length| length <= page.len() - at);
+        let length = length.ok_or_else(|| short("byte arrays"))?;
+        entry(at, length);
+        at += length;
+    }
+    Ok(())
+}
+
+/// Calls `entry` with the place of each of `count` PLAIN byte arrays in `page`.
+pub(crate) fn plain_bytes(
+    page: &[u8],
+    from: usize,
+    count: usize,
+    mut entry: impl FnMut(usize, usize),
+) -> Result<(), BlockError> {
+    let mut left = page.get(from..).unwrap_or_default();
+    for _ in 0..count {
+        let value = prefixed(&mut left).ok_or_else(|| short("byte arrays"))?;
+        entry(page.len() - left.len() - value.len(), value.len());
+    }
+    Ok(())
+}
+
+/// Appends `count` PLAIN numbers of `SIZE` bytes, as `widen` makes them.
+pub(crate) fn plain<const SIZE: usize>(
+    out: &mut Vec<u64>,
+    bytes: &[u8],
+    count: usize,
+    widen: impl Fn([u8; SIZE]) -> u64,
+) -> Result<(), BlockError> {
+    let needed =
+        count.checked_mul(SIZE).and_then(|size| bytes.get(..size)).ok_or_else(|| short("numbers"))?;
+    out.extend(needed.as_chunks::<SIZE>().0.iter().map(|&number| widen(number)));
+    Ok(())
+}
+
+/// Appends `count` PLAIN booleans.
+pub(crate) fn plain_bools(out: &mut Vec<u64>, bytes: &[u8], count: usize) -> Result<(), BlockError> {
+    if bytes.len() < count.div_ceil(8) {
+        return Err(short("booleans"));
+    }
+    let bits = bytes.iter().flat_map(|&byte| (0..8).map(move |bit| u64::from(byte >> bit & 1)));
+    out.extend(bits.take(count));
+    Ok(())
+}

@@ -1,0 +1,400 @@
+//! A column's pages: headers, decompression, levels and values, of data page versions 1 and 2.
+//!
+//! Strings are not copied: a decoded column refers to the decompressed pages, and its dictionary's entries
+//! are looked at once each, however many values refer to them.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{
+    BlockError, decode, encode,
+    footer::Codec,
+    schema::{Kind, Spec},
+    thrift::{Fields, Reader, Wire},
+};
+
+/// A decoded column of some rows.
+#[derive(Debug, Default)]
+pub(crate) struct Column {
+    /// Repetition levels; empty where the column has none.
+    pub(crate) rep: Vec<u8>,
+    /// Definition levels; empty where the column has none.
+    pub(crate) def: Vec<u8>,
+    /// Values of the entries that have one.
+    pub(crate) values: Values,
+}
+
+/// A column's values.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// Numbers as 64 bits: integers with their sign, floats as bits, booleans as 0 and 1.
+    Numbers(Vec<u64>),
+    /// Text and bytes.
+    Bytes(Entries),
+}
+
+/// Byte arrays: distinct entries of a dictionary and single values alike, and which of them each value is.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    buffers: Vec<Bytes>,
+    places: Vec<Place>,
+    /// For each value, its place.
+    pub(crate) indexes: Vec<u32>,
+}
+
+/// Where an entry's bytes are.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    buffer: u32,
+    start: u32,
+    length: u32,
+}
+
+/// Largest page, decompressed, in bytes.
+const MAX_PAGE: u64 = 1 << 28;
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::Numbers(Vec::new())
+    }
+}
+
+impl Values {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Numbers(values) => values.len(),
+            Self::Bytes(entries) => entries.indexes.len(),
+        }
+    }
+}
+
+impl Entries {
+    /// Number of entries.
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// An entry's bytes; empty past the end.
+    pub(crate) fn entry(&self, at: u32) -> &[u8] {
+        let bytes = self.places.get(at as usize).and_then(|place| {
+            let start = place.start as usize;
+            self.buffers.get(place.buffer as usize)?.get(start..start + place.length as usize)
+        });
+        bytes.unwrap_or_default()
+    }
+
+    fn push(&mut self, start: usize, length: usize) {
+        let buffer = (self.buffers.len() as u32).saturating_sub(1);
+        self.places.push(Place { buffer, start: start as u32, length: length as u32 });
+    }
+}
+
+/// A page's header.
+#[derive(Debug, Default)]
+struct Header {
+    kind: i64,
+    uncompressed: u64,
+    compressed: u64,
+    values: u64,
+    encoding: i64,
+    /// Of version 2: lengths of definition and repetition levels, which are not compressed.
+    levels: Option<(u64, u64)>,
+    is_plain: bool,
+}
+
+fn header(reader: &mut Reader<'_>) -> Result<Header, BlockError> {
+    let mut header = Header { kind: -1, ..Header::default() };
+    let mut fields = Fields::default();
+    while let Some((id, wire)) = reader.field(&mut fields)? {
+        match (id, wire) {
+            (1, Wire::Int) => header.kind = reader.int()?,
+            (2, Wire::Int) => header.uncompressed = reader.count()?,
+            (3, Wire::Int) => header.compressed = reader.count()?,
+            (5 | 7, Wire::Struct) => data_header(reader, &mut header)?,
+            (8, Wire::Struct) => data_header_v2(reader, &mut header)?,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(header)
+}
+
+/// Of a data page of version 1 or a dictionary page, which start alike.
+fn data_header(reader: &mut Reader<'_>, header: &mut Header) -> Result<(), BlockError> {
+    let mut fields = Fields::default();
+    while let Some((id, wire)) = reader.field(&mut fields)? {
+        match (id, wire) {
+            (1, Wire::Int) => header.values = reader.count()?,
+            (2, Wire::Int) => header.encoding = reader.int()?,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    Ok(())
+}
+
+fn data_header_v2(reader: &mut Reader<'_>, header: &mut Header) -> Result<(), BlockError> {
+    let mut fields = Fields::default();
+    let (mut def, mut rep) = (0, 0);
+    while let Some((id, wire)) = reader.field(&mut fields)? {
+        match (id, wire) {
+            (1, Wire::Int) => header.values = reader.count()?,
+            (4, Wire::Int) => header.encoding = reader.int()?,
+            (5, Wire::Int) => def = reader.count()?,
+            (6, Wire::Int) => rep = reader.count()?,
+            (7, Wire::False) => header.is_plain = true,
+            (_, wire) => reader.skip(wire)?,
+        }
+    }
+    header.levels = Some((def, rep));
+    Ok(())
+}
+
+/// Reads pages of one column, in the order of the file.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    spec: &'a Spec,
+    codec: Codec,
+    column: Column,
+    /// Entries of the dictionary, which stand before all others.
+    dictionary: Option<u32>,
+    /// Values and nulls that the column may still hold.
+    budget: u64,
+}
+
+impl<'a> Pages<'a> {
+    /// Of a column that counts `values` values and nulls.
+    pub(crate) fn new(spec: &'a Spec, codec: Codec, values: u64) -> Self {
+        let values_of = match spec.kind {
+            Kind::Text | Kind::Id => Values::Bytes(Entries::default()),
+            _ => Values::Numbers(Vec::new()),
+        };
+        let column = Column { values: values_of, ..Column::default() };
+        Self { spec, codec, column, dictionary: None, budget: values }
+    }
+
+    /// What was read.
+    pub(crate) fn finish(self) -> Column {
+        self.column
+    }
+
+    /// Reads all pages of `bytes`.
+    pub(crate) fn read(&mut self, bytes: &Bytes) -> Result<(), BlockError> {
+        self.read_all(bytes).map_err(|error| match error {
+            BlockError::Corrupt { reason, .. } => {
+                BlockError::corrupt(format!("column {}", self.spec.path), reason)
+            }
+            other => other,
+        })
+    }
+
+    fn read_all(&mut self, bytes: &Bytes) -> Result<(), BlockError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let mut reader = Reader::new(bytes.get(at..).unwrap_or_default(), "page header");
+            let header = header(&mut reader)?;
+            let start = bytes.len() - reader.remaining();
+            let end = usize::try_from(header.compressed).ok().and_then(|size| start.checked_add(size));
+            let Some(end) = end.filter(|end| *end <= bytes.len()) else {
+                let reason = format!("{} bytes, {} are left", header.compressed, reader.remaining());
+                return Err(BlockError::corrupt("page", reason));
+            };
+            let body = bytes.slice(start..end);
+            at = end;
+            match header.kind {
+                0 | 3 => self.data(&header, &body)?,
+                2 => self.read_dictionary(&header, &body)?,
+                // Index pages, which nothing writes, and what may come.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dictionary(&mut self, header: &Header, body: &Bytes) -> Result<(), BlockError> {
+        let body = decompress(self.codec, body, header.uncompressed)?;
+        let count = self.count(header)?;
+        if self.dictionary.is_some() || !self.column.is_empty() {
+            return Err(BlockError::corrupt("page", "dictionary after the first page"));
+        }
+        self.dictionary = Some(count as u32);
+        match &mut self.column.values {
+            Values::Bytes(entries) => {
+                entries.buffers.push(body.clone());
+                decode::plain_bytes(&body, 0, count, |start, length| entries.push(start, length))
+            }
+            Values::Numbers(_) => Err(BlockError::corrupt("page", "dictionary of numbers")),
+        }
+    }
+
+    fn count(&self, header: &Header) -> Result<usize, BlockError> {
+        if header.values > self.budget {
+            let reason = format!("{} values, {} are left of the column", header.values, self.budget);
+            return Err(BlockError::corrupt("page", reason));
+        }
+        Ok(header.values as usize)
+    }
+
+    fn data(&mut self, header: &Header, body: &Bytes) -> Result<(), BlockError> {
+        let count = self.count(header)?;
+        self.budget -= header.values;
+        let short = || BlockError::corrupt("page", "levels end too early");
+        let (def, rep, values) = if let Some((def, rep)) = header.levels {
+            let (def, rep) = (def as usize, rep as usize);
+            let levels = def.checked_add(rep).filter(|levels| *levels <= body.len()).ok_or_else(short)?;
+            let size = header.uncompressed.saturating_sub(levels as u64);
+            let codec = if header.is_plain { Codec::None } else { self.codec };
+            // A page without values has no bytes, not even compressed ones.
+            let codec = if body.len() == levels { Codec::None } else { codec };
+            let values = decompress(codec, &body.slice(levels..), size)?;
+            (body.slice(rep..levels), body.slice(..rep), values)
+        } else {
+            let body = decompress(self.codec, body, header.uncompressed)?;
+            let mut left = &*body;
+            let mut part = |max| if max == 0 { Some(&[][..]) } else { decode::prefixed(&mut left) };
+            let rep = part(self.spec.rep).map(|rep| body.slice_ref(rep)).ok_or_else(short)?;
+            let def = part(self.spec.def).map(|def| body.slice_ref(def)).ok_or_else(short)?;
+            (def, rep, body.slice(body.len() - left.len()..))
+        };
+        let defined = self.column.levels(self.spec, count, &def, &rep)?;
+        self.values(header.encoding, values, defined)
+    }
+
+    fn values(&mut self, encoding: i64, page: Bytes, count: usize) -> Result<(), BlockError> {
+        let kind = self.spec.kind;
+        if count == 0 {
+            return Ok(());
+        }
+        match (&mut self.column.values, encoding) {
+            (Values::Bytes(entries), 2 | 8) => {
+                let Some(most) = self.dictionary.map(|count| count.checked_sub(1)) else {
+                    return Err(BlockError::corrupt("page", "indexes without a dictionary"));
+                };
+                let most =
+                    most.ok_or_else(|| BlockError::corrupt("page", "index into an empty dictionary"))?;
+                let (&width, packed) = page
+                    .split_first()
+                    .ok_or_else(|| BlockError::corrupt("page", "indexes without their width"))?;
+                decode::hybrid(&mut entries.indexes, packed, width, count, most)
+            }
+            (Values::Bytes(entries), 0 | 6) => {
+                entries.buffers.push(page.clone());
+                let first = entries.count();
+                let push = |start, length| entries.push(start, length);
+                match encoding {
+                    0 => decode::plain_bytes(&page, 0, count, push)?,
+                    _ => decode::delta_length(&page, 0, count, push)?,
+                }
+                entries.indexes.extend(first as u32..entries.count() as u32);
+                Ok(())
+            }
+            (Values::Numbers(out), 0) => match kind {
+                Kind::Bool => decode::plain_bools(out, &page, count),
+                Kind::Int32 | Kind::Uint32 => decode::plain(out, &page, count, |bytes: [u8; 4]| {
+                    i64::from(i32::from_le_bytes(bytes)).cast_unsigned()
+                }),
+                _ => decode::plain(out, &page, count, u64::from_le_bytes),
+            },
+            (Values::Numbers(out), 3) if kind == Kind::Bool => {
+                let mut left = &*page;
+                let packed = decode::prefixed(&mut left)
+                    .ok_or_else(|| BlockError::corrupt("page", "booleans end too early"))?;
+                let mut bools: Vec<u8> = Vec::new();
+                decode::hybrid(&mut bools, packed, 1, count, 1)?;
+                out.extend(bools.into_iter().map(u64::from));
+                Ok(())
+            }
+            (Values::Numbers(out), 5) if kind != Kind::Bool && kind != Kind::Double => {
+                let bits = if matches!(kind, Kind::Int32 | Kind::Uint32) { 32 } else { 64 };
+                decode::delta(out, &page, count, bits).map(drop)
+            }
+            (_, encoding) => {
+                Err(BlockError::corrupt("page", format!("encoding {encoding} is not read for {kind:?}")))
+            }
+        }
+    }
+}
+
+impl Column {
+    fn is_empty(&self) -> bool {
+        match &self.values {
+            Values::Numbers(values) => values.is_empty(),
+            Values::Bytes(entries) => entries.count() == 0,
+        }
+    }
+
+    /// Reads the levels of `count` entries and says how many of them have a value.
+    fn levels(&mut self, spec: &Spec, count: usize, def: &[u8], rep: &[u8]) -> Result<usize, BlockError> {
+        let max = |level: u8| (encode::width(u32::from(level)), u32::from(level));
+        if spec.rep > 0 {
+            let (width, max) = max(spec.rep);
+            decode::hybrid(&mut self.rep, rep, width, count, max)?;
+        }
+        if spec.def == 0 {
+            return Ok(count);
+        }
+        let before = self.def.len();
+        let (width, max) = max(spec.def);
+        decode::hybrid(&mut self.def, def, width, count, max)?;
+        let new = self.def.get(before..).unwrap_or_default();
+        Ok(new.iter().filter(|&&level| level == spec.def).count())
+    }
+
+    /// Drops all rows but `rows`, which count from the first row that was read.
+    pub(crate) fn keep_rows(&mut self, spec: &Spec, rows: Range<u64>) {
+        let entry_of = |row: u64| {
+            if spec.rep == 0 {
+                return row as usize;
+            }
+            let mut starts = self.rep.iter().enumerate().filter(|(_, rep)| **rep == 0);
+            starts.nth(row as usize).map_or(self.rep.len(), |(at, _)| at)
+        };
+        let (from, to) = (entry_of(rows.start), entry_of(rows.end));
+        let defined = |upto: usize| match spec.def {
+            0 => upto,
+            max => self.def.iter().take(upto).filter(|def| **def == max).count(),
+        };
+        let (first, last) = (defined(from), defined(to));
+        for levels in [&mut self.rep, &mut self.def] {
+            levels.truncate(to);
+            levels.drain(..from.min(levels.len()));
+        }
+        match &mut self.values {
+            Values::Numbers(values) => {
+                values.truncate(last);
+                values.drain(..first.min(values.len()));
+            }
+            Values::Bytes(entries) => {
+                entries.indexes.truncate(last);
+                entries.indexes.drain(..first.min(entries.indexes.len()));
+            }
+        }
+    }
+}
+
+/// A page's bytes, `size` of them when decompressed.
+fn decompress(codec: Codec, bytes: &Bytes, size: u64) -> Result<Bytes, BlockError> {
+    if size > MAX_PAGE {
+        let part = "page".to_owned();
+        return Err(BlockError::Limit { part, what: "its size in bytes", found: size, limit: MAX_PAGE });
+    }
+    let size = size as usize;
+    let wrong = |found: usize| BlockError::corrupt("page", format!("{found} bytes, its header says {size}"));
+    match codec {
+        Codec::None if bytes.len() == size => Ok(bytes.clone()),
+        Codec::None => Err(wrong(bytes.len())),
+        Codec::Snappy => {
+            let failed = |error: snap::Error| BlockError::corrupt("page", format!("snappy: {error}"));
+            let found = snap::raw::decompress_len(bytes).map_err(failed)?;
+            if found != size {
+                return Err(wrong(found));
+            }
+            snap::raw::Decoder::new().decompress_vec(bytes).map(Bytes::from).map_err(failed)
+        }
+        Codec::Zstd => {
+            let failed = |error| BlockError::corrupt("page", format!("zstd: {error}"));
+            let page = zstd::bulk::decompress(bytes, size).map_err(failed)?;
+            if page.len() == size { Ok(page.into()) } else { Err(wrong(page.len())) }
+        }
+    }
+}

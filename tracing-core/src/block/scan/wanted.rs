@@ -1,0 +1,170 @@
+//! From what is wanted of a table to the columns of a block.
+
+use crate::{
+    block::{
+        BlockError, Footer,
+        schema::{Leaf, Part, Slots, specs},
+    },
+    table::{Column, Level, Projection},
+};
+
+/// What a scan reads, row group by row group.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    projection: Projection,
+    slots: Slots,
+}
+
+/// The columns of one row group to read first.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) leaves: Vec<Leaf>,
+    /// The column whose levels say how traces, resources, scopes and spans hang together.
+    pub(crate) spine: Option<Leaf>,
+    /// The same for spans and their events, and for spans and their links; only where these are wanted.
+    pub(crate) below: [Option<Leaf>; 2],
+}
+
+pub(crate) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
+/// Columns of a span that every span has a value in.
+const SPAN: [Leaf; 15] = [
+    Leaf::Kind,
+    Leaf::Status,
+    Leaf::DroppedEvents,
+    Leaf::DroppedLinks,
+    Leaf::Dropped(Level::Span),
+    Leaf::StatusMessage,
+    Leaf::TraceState,
+    Leaf::Name,
+    Leaf::ParentLeft,
+    Leaf::Left,
+    Leaf::Right,
+    Leaf::Duration,
+    Leaf::Start,
+    Leaf::ParentSpanId,
+    Leaf::SpanId,
+];
+const EVENT: [Leaf; 3] = [Leaf::Dropped(Level::Event), Leaf::EventName, Leaf::EventTime];
+const LINK: [Leaf; 4] =
+    [Leaf::Dropped(Level::Link), Leaf::LinkTraceState, Leaf::LinkTraceId, Leaf::LinkSpanId];
+
+impl Wanted {
+    pub(crate) fn new(projection: Projection, slots: Slots) -> Self {
+        Self { projection, slots }
+    }
+
+    /// The keys that are wanted at a level; `None` for all of them.
+    pub(crate) fn keys(&self, level: Level) -> Option<Vec<&str>> {
+        match &self.projection {
+            Projection::Everything => None,
+            Projection::Some { attributes, .. } => {
+                Some(attributes.iter().filter(|(at, _)| *at == level).map(|(_, key)| key.as_str()).collect())
+            }
+        }
+    }
+
+    /// Whether anything is wanted of the attributes of a level.
+    pub(crate) fn any_key(&self, level: Level) -> bool {
+        self.keys(level).is_none_or(|keys| !keys.is_empty())
+    }
+
+    /// The attribute that a slot holds.
+    pub(crate) fn slot(&self, level: Level, slot: usize) -> Option<&str> {
+        self.slots.at(level).get(slot)?.as_deref()
+    }
+
+    /// The columns to read of a row group.
+    pub(crate) fn columns(&self, footer: &Footer, group: usize) -> Result<Plan, BlockError> {
+        let mut plan = Plan::default();
+        plan.leaves = match &self.projection {
+            Projection::Everything => specs().into_iter().map(|spec| spec.leaf).collect(),
+            Projection::Some { columns, .. } => {
+                columns.iter().flat_map(|column| leaves(*column)).copied().collect()
+            }
+        };
+        plan.leaves.retain(|leaf| !matches!(leaf, Leaf::TraceIdText | Leaf::TraceDuration | Leaf::Slot(..)));
+        for level in LEVELS {
+            let Some(keys) = self.keys(level) else {
+                self.all_slots(level, &mut plan);
+                continue;
+            };
+            if keys.is_empty() {
+                continue;
+            }
+            plan.leaves.push(Leaf::Attribute(level, Part::Key));
+            let slots = self.slots.at(level).iter().enumerate();
+            let wanted = slots.filter(|(_, name)| name.as_deref().is_some_and(|name| keys.contains(&name)));
+            plan.leaves.extend(wanted.map(|(slot, _)| Leaf::Slot(level, slot)));
+        }
+        plan.spine = Some(cheapest(&mut plan.leaves, &SPAN, footer, group)?);
+        for (below, (level, leaves)) in
+            [(Level::Event, &EVENT[..]), (Level::Link, &LINK[..])].into_iter().enumerate()
+        {
+            let wanted = leaves.iter().any(|leaf| plan.leaves.contains(leaf)) || self.any_key(level);
+            if wanted && let Some(slot) = plan.below.get_mut(below) {
+                *slot = Some(cheapest(&mut plan.leaves, leaves, footer, group)?);
+            }
+        }
+        // Levels first: what is read later is held against them.
+        let rank = |leaf: &Leaf| {
+            let spine = plan.spine == Some(*leaf);
+            (!spine, !plan.below.contains(&Some(*leaf)))
+        };
+        plan.leaves.sort_by_key(|leaf| (rank(leaf), *leaf));
+        plan.leaves.dedup();
+        Ok(plan)
+    }
+
+    fn all_slots(&self, level: Level, plan: &mut Plan) {
+        let slots = self.slots.at(level).iter().enumerate().filter(|(_, name)| name.is_some());
+        plan.leaves.extend(slots.map(|(slot, _)| Leaf::Slot(level, slot)));
+    }
+}
+
+/// The one of `candidates` that is read anyway, or else the smallest, which is then added to `leaves`.
+fn cheapest(
+    leaves: &mut Vec<Leaf>,
+    candidates: &[Leaf],
+    footer: &Footer,
+    group: usize,
+) -> Result<Leaf, BlockError> {
+    if let Some(leaf) = candidates.iter().find(|leaf| leaves.contains(leaf)) {
+        return Ok(*leaf);
+    }
+    let mut best: Option<(u64, Leaf)> = None;
+    for leaf in candidates {
+        let (_, chunk) = footer.chunk(group, *leaf)?;
+        let size = chunk.range.end - chunk.range.start;
+        if best.is_none_or(|(least, _)| size < least) {
+            best = Some((size, *leaf));
+        }
+    }
+    let (_, leaf) = best.ok_or_else(|| BlockError::corrupt("data.parquet", "no column of spans"))?;
+    leaves.push(leaf);
+    Ok(leaf)
+}
+
+fn leaves(column: Column) -> &'static [Leaf] {
+    match column {
+        Column::TraceId => &[Leaf::TraceId],
+        Column::TraceTime => &[Leaf::TraceStart, Leaf::TraceEnd],
+        Column::Root => &[Leaf::RootService, Leaf::RootName],
+        Column::ServiceStats => &[Leaf::StatsService, Leaf::StatsSpans, Leaf::StatsErrors],
+        Column::Service => &[Leaf::Service],
+        Column::ScopeName => &[Leaf::ScopeName],
+        Column::ScopeVersion => &[Leaf::ScopeVersion],
+        Column::SpanId => &[Leaf::SpanId],
+        Column::ParentSpanId => &[Leaf::ParentSpanId],
+        Column::NestedSet => &[Leaf::Left, Leaf::Right, Leaf::ParentLeft],
+        Column::Name => &[Leaf::Name],
+        Column::Kind => &[Leaf::Kind],
+        Column::Start => &[Leaf::Start],
+        Column::Duration => &[Leaf::Duration],
+        Column::Status => &[Leaf::Status],
+        Column::StatusMessage => &[Leaf::StatusMessage],
+        Column::EventName => &[Leaf::EventName],
+        Column::EventTime => &[Leaf::EventTime],
+        Column::LinkTraceId => &[Leaf::LinkTraceId],
+        Column::LinkSpanId => &[Leaf::LinkSpanId],
+    }
+}
