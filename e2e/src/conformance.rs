@@ -1,0 +1,268 @@
+//! Conformance: a recorded corpus is sent to a server, recorded questions are asked, and the answers held against those that Tempo gave.
+//! Asked in every place that spans can be in: just acknowledged, replayed from the WAL after a crash, flushed, and read from blocks after a restart.
+
+mod compare;
+mod kinds;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::artifacts;
+use crate::home::Home;
+use crate::http::{Client, encode};
+use crate::report::Report;
+use crate::server::Server;
+
+use self::kinds::KINDS;
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Ask only these kinds (also ones that are not asked by default)
+    #[arg(long, value_delimiter = ',')]
+    kind: Vec<String>,
+    /// Ask only these questions
+    #[arg(long, value_delimiter = ',')]
+    id: Vec<String>,
+    /// Ask a server that runs and holds the corpus already, instead of starting one
+    #[arg(long)]
+    api: Option<String>,
+    /// With --api: send the corpus to this OTLP/HTTP address first
+    #[arg(long)]
+    otlp: Option<String>,
+}
+
+/// One recorded question.
+#[derive(Debug, Deserialize)]
+struct Question {
+    id: String,
+    kind: String,
+    path: String,
+    params: BTreeMap<String, Value>,
+}
+
+/// The questions to ask, and the recorded answers by id.
+#[derive(Debug)]
+struct Recording {
+    questions: Vec<Question>,
+    answers: BTreeMap<String, Value>,
+}
+
+/// Start a server, send the corpus and ask in every placement.
+pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result<()> {
+    let recording = Recording::open(home, options)?;
+    say_what_is_not_asked(options);
+    let corpus = corpus(home)?;
+    if let Some(api) = &options.api {
+        if let Some(otlp) = &options.otlp {
+            send(otlp, &corpus)?;
+        }
+        recording.check(api, "given server", report);
+        return Ok(());
+    }
+    let binary = artifacts::vivace(home)?;
+    let folder = tempfile::tempdir().context("make a folder for the server")?;
+    let server = Server::start(&binary, folder.path())?;
+    send(&server.otlp, &corpus)?;
+    recording.check(&server.api, "live", report);
+    server.kill()?;
+    let server = Server::start(&binary, folder.path())?;
+    recording.check(&server.api, "replayed after kill -9", report);
+    server.flush()?;
+    report.check("conformance: the flush wrote blocks", || blocks(&folder.path().join("traces")));
+    recording.check(&server.api, "flushed", report);
+    server.stop()?;
+    let server = Server::start(&binary, folder.path())?;
+    recording.check(&server.api, "restarted on blocks", report);
+    server.stop()
+}
+
+/// The number of blocks below a folder of local storage, as `<tenant>/<block>/meta.json`.
+fn blocks(folder: &Path) -> Result<String> {
+    let mut count = 0;
+    for tenant in folder.read_dir().with_context(|| folder.display().to_string())? {
+        for block in tenant?.path().read_dir()? {
+            count += usize::from(block?.path().join("meta.json").is_file());
+        }
+    }
+    if count == 0 {
+        bail!("no block with a meta.json below {}", folder.display());
+    }
+    Ok(format!("{count} blocks"))
+}
+
+fn say_what_is_not_asked(options: &Options) {
+    for kind in KINDS.iter().filter(|k| options.kind.iter().all(|chosen| chosen != k.name)) {
+        if let Some(reason) = kind.later {
+            println!("not yet asked: {}: {reason}", kind.name);
+        }
+    }
+}
+
+/// The requests of the corpus: each is preceded by its length as a varint.
+fn corpus(home: &Home) -> Result<Vec<Vec<u8>>> {
+    let path = home.part("data/corpus.otlp.gz");
+    let mut data = Vec::new();
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    GzDecoder::new(file).read_to_end(&mut data).with_context(|| path.display().to_string())?;
+    let mut rest = data.as_slice();
+    let mut requests = Vec::new();
+    while !rest.is_empty() {
+        let (mut size, mut shift) = (0_usize, 0_u32);
+        loop {
+            let (byte, after) = rest.split_first().context("the corpus ends inside a length")?;
+            rest = after;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if *byte < 0x80 {
+                break;
+            }
+        }
+        let (request, after) = rest.split_at_checked(size).context("the corpus ends inside a request")?;
+        requests.push(request.to_vec());
+        rest = after;
+    }
+    Ok(requests)
+}
+
+fn send(otlp: &str, corpus: &[Vec<u8>]) -> Result<()> {
+    let client = Client::new(Duration::from_mins(1));
+    for (index, request) in corpus.iter().enumerate() {
+        client.export(otlp, request).with_context(|| format!("request {index} of the corpus"))?;
+    }
+    println!("{} requests of the corpus sent", corpus.len());
+    Ok(())
+}
+
+impl Recording {
+    fn open(home: &Home, options: &Options) -> Result<Self> {
+        let chosen = |q: &Question| {
+            let asked = KINDS.iter().any(|k| k.name == q.kind && k.later.is_none());
+            let kind = if options.kind.is_empty() { asked } else { options.kind.contains(&q.kind) };
+            if options.id.is_empty() { kind } else { options.id.contains(&q.id) }
+        };
+        let path = home.part("data/queries.jsonl");
+        let file = File::open(&path).with_context(|| path.display().to_string())?;
+        let mut questions = Vec::new();
+        for line in BufReader::new(file).lines() {
+            let question: Question =
+                serde_json::from_str(&line?).with_context(|| path.display().to_string())?;
+            if !KINDS.iter().any(|k| k.name == question.kind) {
+                bail!("{}: kind {} is not declared in conformance/kinds.rs", question.id, question.kind);
+            }
+            if chosen(&question) {
+                questions.push(question);
+            }
+        }
+        if questions.is_empty() {
+            bail!("no recorded question is chosen by --kind and --id");
+        }
+        Ok(Self { questions, answers: answers(home)? })
+    }
+
+    /// Ask every question, print what differs and a line a kind, and count.
+    fn check(&self, api: &str, placement: &str, report: &mut Report) {
+        let client = Client::new(Duration::from_mins(1));
+        let mut tally: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut failures = Vec::new();
+        for question in &self.questions {
+            let problem = match self.ask(&client, api, question) {
+                Ok(problem) => problem,
+                Err(error) => Some(format!("no answer: {error:#}")),
+            };
+            let (good, all) = tally.entry(&question.kind).or_default();
+            *all += 1;
+            if let Some(problem) = problem {
+                let asked = question.params.get("q").and_then(Value::as_str).unwrap_or(&question.path);
+                println!("FAIL  {} {placement}: {asked}\n      {problem}", question.id);
+                failures.push(format!("conformance {placement}: {}: {problem}", question.id));
+            } else {
+                *good += 1;
+            }
+        }
+        let kinds: Vec<_> =
+            tally.iter().map(|(kind, (good, all))| format!("{kind} {good} of {all}")).collect();
+        println!("conformance {placement}: {}", kinds.join(", "));
+        report.count(tally.values().map(|(good, _)| good).sum(), failures);
+    }
+
+    fn ask(&self, client: &Client, api: &str, question: &Question) -> Result<Option<String>> {
+        let wanted = self.answers.get(&question.id).context("no answer is recorded")?;
+        let answer = client.get(&question.url(api), &[("Accept", "application/json")])?;
+        let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        let problem = compare::differs(&question.kind, wanted, answer.status, body.as_ref());
+        Ok(problem.map(|p| if answer.status == 200 { p } else { format!("{p}: {}", answer.text().trim()) }))
+    }
+}
+
+impl Question {
+    fn url(&self, api: &str) -> String {
+        let path = match self
+            .path
+            .split_once("/tag/")
+            .and_then(|(head, tag)| Some((head, tag.strip_suffix("/values")?)))
+        {
+            Some((head, tag)) => format!("{head}/tag/{}/values", encode(tag)),
+            None => self.path.clone(),
+        };
+        let pairs: Vec<_> =
+            self.params.iter().map(|(name, value)| format!("{name}={}", encode(&plain(value)))).collect();
+        format!("{}{path}?{}", api.trim_end_matches('/'), pairs.join("&")).trim_end_matches('?').to_owned()
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn answers(home: &Home) -> Result<BTreeMap<String, Value>> {
+    let path = home.part("data/expected.jsonl.gz");
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    let mut answers = BTreeMap::new();
+    for line in BufReader::new(GzDecoder::new(file)).lines() {
+        let answer: Value = serde_json::from_str(&line?).with_context(|| path.display().to_string())?;
+        let id = answer["id"].as_str().context("a recorded answer without id")?.to_owned();
+        answers.insert(id, answer);
+    }
+    Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Home, Options, Recording, compare, corpus};
+
+    #[test]
+    fn every_recorded_answer_agrees_with_itself() {
+        let home = Home::locate().unwrap();
+        let kind = super::KINDS.iter().map(|k| k.name.to_owned()).collect();
+        let recording = Recording::open(&home, &Options { kind, ..Options::default() }).unwrap();
+        assert_eq!(recording.questions.len(), 464);
+        for question in &recording.questions {
+            let wanted = &recording.answers[&question.id];
+            let status = u16::try_from(wanted["status"].as_u64().unwrap()).unwrap();
+            assert_eq!(
+                compare::differs(&question.kind, wanted, status, wanted.get("body")),
+                None,
+                "{}",
+                question.id
+            );
+        }
+    }
+
+    #[test]
+    fn the_corpus_is_whole() {
+        let requests = corpus(&Home::locate().unwrap()).unwrap();
+        assert!(
+            requests.len() > 10 && requests.iter().all(|r| r.first() == Some(&0x0a)),
+            "{} requests",
+            requests.len()
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! A real `vivace` process on this machine: all targets, local disk, ports of its own.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::http::Client;
+use crate::progress::end_of;
+
+/// A running server. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// `http://127.0.0.1:<port>` of OTLP/HTTP.
+    pub(crate) otlp: String,
+    /// `http://127.0.0.1:<port>` of the query API.
+    pub(crate) api: String,
+    /// From the start of the process to the first 200 of `/ready`.
+    pub(crate) ready_after: Duration,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Start it with its data in `folder` and wait until it is ready.
+    pub(crate) fn start(binary: &Path, folder: &Path) -> Result<Self> {
+        Self::start_under(&[], binary, folder)
+    }
+
+    /// As [`Server::start`], under a command such as `taskset -c 0` that becomes the server.
+    pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path) -> Result<Self> {
+        let ports = free_ports()?;
+        let config = folder.join("tempo.yaml");
+        fs::write(&config, configuration(folder, ports)).with_context(|| config.display().to_string())?;
+        let log = folder.join("server.log");
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| log.display().to_string())?;
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
+        let mut command = Command::new(words.next().context("no program")?);
+        command.args(words).arg("-target=all").arg(format!("-config.file={}", config.display()));
+        let began = Instant::now();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out)
+            .spawn()
+            .with_context(|| format!("start {}", binary.display()))?;
+        let (otlp, api) =
+            (format!("http://127.0.0.1:{}", ports.otlp_http), format!("http://127.0.0.1:{}", ports.http));
+        let mut server = Self { otlp, api, ready_after: Duration::ZERO, child, log };
+        server.wait_ready()?;
+        server.ready_after = began.elapsed();
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        const LIMIT: Duration = Duration::from_mins(1);
+        let (client, began) = (Client::new(Duration::from_secs(2)), Instant::now());
+        let url = format!("{}/ready", self.api);
+        loop {
+            let said = match client.get(&url, &[]) {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => format!("HTTP {}: {}", answer.status, answer.text()),
+                Err(error) => format!("{error:#}"),
+            };
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status}; its log ends:\n{}", end_of(&self.log, 20)?);
+            }
+            if began.elapsed() > LIMIT {
+                bail!(
+                    "not ready after {} s: {said}; the log ends:\n{}",
+                    LIMIT.as_secs(),
+                    end_of(&self.log, 20)?
+                );
+            }
+            sleep(Duration::from_millis(3));
+        }
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Have everything that is held written as blocks.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let answer = Client::new(Duration::from_mins(2)).get(&format!("{}/flush", self.api), &[])?;
+        if answer.status / 100 != 2 {
+            bail!("/flush: HTTP {}: {}", answer.status, answer.text());
+        }
+        Ok(())
+    }
+
+    /// End it as the kernel would: no handler runs.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and wait for exit status 0.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("after SIGTERM: {status}; the log ends:\n{}", end_of(&self.log, 20)?);
+            }
+            if !sent.success() || began.elapsed() > LIMIT {
+                bail!(
+                    "still there {} s after SIGTERM; the log ends:\n{}",
+                    LIMIT.as_secs(),
+                    end_of(&self.log, 20)?
+                );
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A line of `/proc/<pid>/status` in KiB, such as `VmRSS` or `VmHWM`.
+    pub(crate) fn memory_kib(&self, line: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+        let number =
+            found.and_then(|rest| rest.split_whitespace().next()).with_context(|| format!("no {line}"))?;
+        Ok(number.parse()?)
+    }
+
+    /// User and system time so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is part of the kernel's ABI
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    http: u16,
+    grpc: u16,
+    otlp_grpc: u16,
+    otlp_http: u16,
+    gossip: u16,
+}
+
+/// Ports that were free a moment ago.
+fn free_ports() -> Result<Ports> {
+    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; 5];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        let listener =
+            listener.as_ref().map_err(|error| anyhow::anyhow!("no free port on 127.0.0.1: {error}"))?;
+        *port = listener.local_addr()?.port();
+    }
+    let [http, grpc, otlp_grpc, otlp_http, gossip] = ports;
+    Ok(Ports { http, grpc, otlp_grpc, otlp_http, gossip })
+}
+
+/// What the conformance corpus needs: its timestamps are fixed and its attributes long, so nothing may expire, clip or truncate.
+fn configuration(folder: &Path, ports: Ports) -> String {
+    let Ports { http, grpc, otlp_grpc, otlp_http, gossip } = ports;
+    let folder = folder.display();
+    format!(
+        "server: {{http_listen_address: 127.0.0.1, http_listen_port: {http}, grpc_listen_address: 127.0.0.1, grpc_listen_port: {grpc}}}
+distributor:
+  receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}
+  max_attribute_bytes: 1000000
+memberlist: {{bind_addr: [127.0.0.1], bind_port: {gossip}}}
+query_frontend: {{search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
+compactor: {{compaction: {{block_retention: 876000h}}}}
+storage:
+  trace:
+    backend: local
+    local: {{path: '{folder}/traces'}}
+    wal: {{path: '{folder}/wal', ingestion_time_range_slack: 876000h}}
+    blocklist_poll: 5s
+usage_report: {{reporting_enabled: false}}
+"
+    )
+}
