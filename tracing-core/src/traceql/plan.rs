@@ -15,6 +15,10 @@ use super::operator::{BinaryOp, Compare, SpansetOp};
 use super::syntax::Aggregate;
 use super::value::Literal;
 
+mod lower;
+
+pub(crate) use lower::Builder;
+
 /// A query, ready to be held against spans.
 #[derive(Clone, Debug)]
 pub struct Plan {

@@ -209,6 +209,29 @@ pub enum SecondStage {
     Filter(BinaryOp, Literal),
 }
 
+/// One operator of a chain such as `a && b && c`, with the expression that ends at it.
+#[derive(Clone, Copy)]
+pub(crate) struct Link<'a> {
+    pub(crate) it: &'a Expr,
+    pub(crate) op: BinaryOp,
+    pub(crate) left: &'a Expr,
+    pub(crate) right: &'a Expr,
+}
+
+impl Expr {
+    /// The leftmost operand, and the operators from it to this one.
+    pub(crate) fn left_chain(&self) -> (&Self, Vec<Link<'_>>) {
+        let mut first = self;
+        let mut chain = Vec::new();
+        while let Self::Binary { op, left, right } = first {
+            chain.push(Link { it: first, op: *op, left, right });
+            first = left;
+        }
+        chain.reverse();
+        (first, chain)
+    }
+}
+
 impl Aggregate {
     /// The word before the parenthesis.
     #[must_use]

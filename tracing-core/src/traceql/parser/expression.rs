@@ -1,0 +1,73 @@
+//! Field expressions: what stands between `{` and `}`.
+
+use super::{Parser, Result};
+use crate::traceql::field::{Field, Intrinsic};
+use crate::traceql::lexer::Token;
+use crate::traceql::operator::{BinaryOp, UnaryOp};
+use crate::traceql::syntax::Expr;
+
+/// Level of the prefix `!`: it takes in `*` and `^` to its right, and nothing looser.
+const NOT_LEVEL: u8 = 6;
+
+impl Parser<'_> {
+    /// Reads a field expression.
+    pub(super) fn expression(&mut self) -> Result<Expr> {
+        self.climb(0)
+    }
+
+    /// Reads an expression whose operators bind at least as tight as `level`.
+    fn climb(&mut self, level: u8) -> Result<Expr> {
+        self.deeper(|parser| {
+            let mut left = parser.operand()?;
+            while let Some(op) = parser.sign().and_then(BinaryOp::from_sign).filter(|op| op.level() >= level)
+            {
+                parser.count_operator()?;
+                parser.at += 1;
+                // `^` is the only operator that groups to the right.
+                let next = if op == BinaryOp::Pow { op.level() } else { op.level() + 1 };
+                let right = parser.climb(next)?;
+                left = Expr::Binary { op, left: Box::new(left), right: Box::new(right) };
+            }
+            Ok(left)
+        })
+    }
+
+    fn operand(&mut self) -> Result<Expr> {
+        if self.eat("!") {
+            self.count_operator()?;
+            return Ok(Expr::Unary(UnaryOp::Not, Box::new(self.climb(NOT_LEVEL)?)));
+        }
+        if self.eat("-") {
+            self.count_operator()?;
+            let operand = self.deeper(Self::operand)?;
+            return Ok(Expr::Unary(UnaryOp::Neg, Box::new(operand)));
+        }
+        if self.eat("(") {
+            let inner = self.climb(0)?;
+            self.expect(")", "an operator or )")?;
+            return Ok(inner);
+        }
+        if let Some(literal) = self.peek_literal() {
+            self.at += 1;
+            return Ok(Expr::Literal(literal));
+        }
+        match self.peek() {
+            Token::Attribute(attribute) => {
+                let field = Field::Attribute(attribute.clone());
+                self.at += 1;
+                Ok(Expr::Field(field))
+            }
+            Token::Word(word) => {
+                let Some(intrinsic) = Intrinsic::from_name(word) else {
+                    return Err(self.unknown_identifier(
+                        word,
+                        "an attribute (.x, span.x, resource.x), an intrinsic (name, status, duration, …) or a value",
+                    ));
+                };
+                self.at += 1;
+                Ok(Expr::Field(Field::Intrinsic(intrinsic)))
+            }
+            _ => Err(self.unexpected("an attribute, an intrinsic, a value or (")),
+        }
+    }
+}
