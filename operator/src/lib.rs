@@ -1,1 +1,29 @@
-//! placeholder
+//! The operator of Vivace: makes the cluster hold what a `TempoStack` asks for, and keeps it so.
+//!
+//! A reconcile is five steps, see `controller`; all decisions are in the pure ones.
+
+pub mod api;
+mod apply;
+mod build;
+mod compare;
+mod controller;
+mod dereference;
+mod facts;
+mod generate;
+mod kind;
+mod metrics;
+mod names;
+mod role;
+mod run;
+mod server;
+mod status;
+mod validate;
+
+pub use generate::{Options as GenerateOptions, generate};
+pub use run::{Options as RunOptions, run};
+
+/// Writes text to standard output.
+pub fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes())
+}

@@ -1,0 +1,208 @@
+//! Hand-written schemas for Kubernetes' own types inside our resources.
+//!
+//! Only the fields that Kubernetes knows are listed, so that a misspelt one is refused, and without the long
+//! descriptions that would make the definition too big for a client-side apply.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// Any object, kept as it is.
+pub(super) fn opaque(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// A duration in Go's notation.
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "maxLength": 64,
+        "pattern": r"^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$",
+    })
+}
+
+/// A Kubernetes quantity: text or a number.
+pub(super) fn quantity(_: &mut SchemaGenerator) -> Schema {
+    quantity_schema().try_into().unwrap_or_default()
+}
+
+fn quantity_schema() -> Value {
+    json!({
+        "pattern": r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$",
+        "x-kubernetes-int-or-string": true,
+    })
+}
+
+/// A map of names to quantities.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "additionalProperties": quantity_schema()})
+}
+
+/// Tolerations of a pod.
+pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "effect": {"type": "string"},
+                "key": {"type": "string"},
+                "operator": {"type": "string"},
+                "tolerationSeconds": {"type": "integer", "format": "int64"},
+                "value": {"type": "string"},
+            },
+        },
+    })
+}
+
+/// The security context of a pod.
+pub(super) fn pod_security_context(_: &mut SchemaGenerator) -> Schema {
+    let id = json!({"type": "integer", "format": "int64"});
+    let text = json!({"type": "string"});
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "appArmorProfile": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"localhostProfile": text, "type": text},
+            },
+            "fsGroup": id,
+            "fsGroupChangePolicy": text,
+            "runAsGroup": id,
+            "runAsNonRoot": {"type": "boolean"},
+            "runAsUser": id,
+            "seLinuxChangePolicy": text,
+            "seLinuxOptions": {
+                "type": "object",
+                "properties": {"level": text, "role": text, "type": text, "user": text},
+            },
+            "seccompProfile": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"localhostProfile": text, "type": text},
+            },
+            "supplementalGroups": {"type": "array", "items": id},
+            "supplementalGroupsPolicy": text,
+            "sysctls": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "value"],
+                    "properties": {"name": text, "value": text},
+                },
+            },
+            "windowsOptions": {
+                "type": "object",
+                "properties": {
+                    "gmsaCredentialSpec": text,
+                    "gmsaCredentialSpecName": text,
+                    "hostProcess": {"type": "boolean"},
+                    "runAsUserName": text,
+                },
+            },
+        },
+    })
+}
+
+/// Environment variables of a container.
+pub(super) fn env(_: &mut SchemaGenerator) -> Schema {
+    let key_ref = json!({
+        "type": "object",
+        "required": ["key"],
+        "properties": {"key": {"type": "string"}, "name": {"type": "string"}, "optional": {"type": "boolean"}},
+    });
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "value": {"type": "string"},
+                "valueFrom": {
+                    "type": "object",
+                    "properties": {
+                        "configMapKeyRef": key_ref,
+                        "fieldRef": {
+                            "type": "object",
+                            "required": ["fieldPath"],
+                            "properties": {"apiVersion": {"type": "string"}, "fieldPath": {"type": "string"}},
+                        },
+                        "resourceFieldRef": {
+                            "type": "object",
+                            "required": ["resource"],
+                            "properties": {
+                                "containerName": {"type": "string"},
+                                "divisor": quantity_schema(),
+                                "resource": {"type": "string"},
+                            },
+                        },
+                        "secretKeyRef": key_ref,
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// Sources of environment variables of a container.
+pub(super) fn env_from(_: &mut SchemaGenerator) -> Schema {
+    let source = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "optional": {"type": "boolean"}},
+    });
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"configMapRef": source, "prefix": {"type": "string"}, "secretRef": source},
+        },
+    })
+}
+
+/// The conditions of a status, one of each type.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "message": {"type": "string", "maxLength": 32768},
+                "observedGeneration": {"type": "integer", "format": "int64", "minimum": 0},
+                "reason": {"type": "string", "maxLength": 1024, "minLength": 1},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "type": {"type": "string", "maxLength": 316},
+            },
+        },
+    })
+}
+
+/// Pod names by phase, replaced as a whole.
+pub(super) fn pods_by_phase(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    })
+}
+
+/// Zones, one of each key.
+pub(super) fn replication_zones(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["topologyKey"],
+        "items": {
+            "type": "object",
+            "required": ["topologyKey"],
+            "properties": {
+                "maxSkew": {"type": "integer", "format": "int32", "minimum": 1, "default": 1},
+                "topologyKey": {"type": "string", "minLength": 1, "maxLength": 317},
+            },
+        },
+    })
+}

@@ -1,0 +1,270 @@
+//! Fourth step of a reconcile: desired objects -> what the API server answered. IO, write only.
+//!
+//! # Flow
+//! Each object, in a fixed order, is compared with what is there and sent by server-side apply when it differs. Lists
+//! that someone else has added to keep the addition under server-side apply; they are then replaced by a merge
+//! patch. Afterwards, what this very resource (by uid) owns and no longer wants is deleted.
+//!
+//! # Guarantees
+//! Nothing is written when nothing changed. Nothing is deleted when anything failed, nor what another resource, or
+//! nobody, owns, whatever its labels say.
+//!
+//! # Errors
+//! Objects that could be applied are; the error lists those that could not.
+
+use std::collections::BTreeMap;
+
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    build::{Desired, Prepared},
+    compare::{self, FIELD_MANAGER, difference, replicas_have_another_owner},
+    facts::Live,
+    kind::Kind,
+    names::Identity,
+    validate::Stack,
+};
+
+/// What the API server says there is now, and what was done to get there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) objects: BTreeMap<(Kind, String), Value>,
+    pub(crate) changes: Changes,
+    /// Objects that could not be applied, with the reason.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Objects that were written, as `Kind name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) created: Vec<String>,
+    /// With the place of the first difference.
+    pub(crate) updated: Vec<String>,
+    pub(crate) deleted: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("{}", text(.0))]
+    Api(Box<kube::Error>),
+    #[error("cannot understand the answer: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// What the API server says, without the debug output of the client.
+fn text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Makes the cluster hold the objects of a stack, and no others.
+pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, live: &Live) -> Applied {
+    let mut applied = Applied::default();
+    let ordered = match prepared.into_ordered(stack) {
+        Ok(ordered) => ordered,
+        Err(error) => {
+            applied.failures.push(format!("cannot write the objects: {error}"));
+            return applied;
+        }
+    };
+    for mut desired in ordered {
+        let key = (desired.kind, desired.name.clone());
+        let found = live.objects.get(&key);
+        yield_replicas(&mut desired, found);
+        let label = format!("{} {}", desired.kind.as_str(), desired.name);
+        let answer = match found {
+            Some(found) => match difference(desired.kind, &desired.object, found) {
+                None => Ok(found.clone()),
+                Some(place) => {
+                    applied.changes.updated.push(format!("{label} ({place})"));
+                    update(client, &stack.identity, &desired, found).await
+                }
+            },
+            None => {
+                applied.changes.created.push(label.clone());
+                server_side_apply(client, &stack.identity, &desired).await
+            }
+        };
+        match answer {
+            Ok(object) => {
+                applied.objects.insert(key, object);
+            }
+            Err(error) => applied.failures.push(format!("{label}: {error}")),
+        }
+    }
+    if applied.failures.is_empty() {
+        prune(client, &stack.identity, live, &mut applied).await;
+    }
+    applied
+}
+
+/// Where the number of pods is only suggested and someone else has set it, it is theirs.
+fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
+    if desired.replicas_are_suggested && live.is_some_and(replicas_have_another_owner) {
+        if let Some(spec) = desired.object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("replicas");
+        }
+    }
+}
+
+fn api(client: &Client, identity: &Identity, kind: Kind) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), &identity.namespace, &kind.api_resource())
+}
+
+async fn server_side_apply(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+) -> Result<Value, WriteError> {
+    let answer = api(client, identity, desired.kind)
+        .patch(&desired.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&desired.object))
+        .await?;
+    Ok(serde_json::to_value(answer)?)
+}
+
+async fn update(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    live: &Value,
+) -> Result<Value, WriteError> {
+    let answer = match server_side_apply(client, identity, desired).await {
+        Err(error) if is_immutable(&error) => return replace(client, identity, desired, live).await,
+        // Two ports of one name, for instance, when someone renumbered ours.
+        Err(error) if is_invalid(&error) => return overwrite(client, identity, desired, live).await,
+        answer => answer?,
+    };
+    if difference(desired.kind, &desired.object, &answer).is_some() {
+        return overwrite(client, identity, desired, &answer).await;
+    }
+    Ok(answer)
+}
+
+fn is_invalid(error: &WriteError) -> bool {
+    matches!(error, WriteError::Api(error) if matches!(&**error, kube::Error::Api(status) if status.is_invalid()))
+}
+
+/// Whether all that is wrong is that a StatefulSet cannot be changed so: made anew, it would be taken.
+fn is_immutable(error: &WriteError) -> bool {
+    let WriteError::Api(error) = error else { return false };
+    let kube::Error::Api(status) = &**error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut messages = causes.map(|cause| cause.message.as_str()).peekable();
+    status.is_invalid()
+        && messages.peek().is_some()
+        && messages.all(|message| message.contains("updates to statefulset spec"))
+}
+
+/// Replaces lists as a whole, and with them what others have added.
+async fn overwrite(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    live: &Value,
+) -> Result<Value, WriteError> {
+    let mut object = desired.object.clone();
+    if desired.kind == Kind::ConfigMap {
+        for key in compare::surplus_keys(&desired.object, live) {
+            object["data"][key] = Value::Null;
+        }
+    }
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api(client, identity, desired.kind).patch(&desired.name, &params, &Patch::Merge(&object)).await?;
+    // Once more by apply, so that all that we want is recorded as ours.
+    server_side_apply(client, identity, desired).await
+}
+
+/// Most of a StatefulSet cannot be changed. Its pods can stay while it is made anew: they are left as orphans, and
+/// taken over by their selector.
+async fn replace(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    live: &Value,
+) -> Result<Value, WriteError> {
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        preconditions: Some(preconditions(live)),
+        ..DeleteParams::default()
+    };
+    api(client, identity, desired.kind).delete(&desired.name, &params).await?;
+    // It goes a moment later, and its going is the event by which it is made anew.
+    Ok(live.clone())
+}
+
+fn preconditions(live: &Value) -> Preconditions {
+    let uid = live.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
+    Preconditions { uid, resource_version: None }
+}
+
+/// True when this very resource, not one of its name, owns the object.
+fn is_owned(object: &Value, identity: &Identity) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| owner["uid"] == json!(identity.uid))
+}
+
+async fn prune(client: &Client, identity: &Identity, live: &Live, applied: &mut Applied) {
+    for (key, object) in &live.objects {
+        if applied.objects.contains_key(key) || !is_owned(object, identity) {
+            continue;
+        }
+        let (kind, name) = key;
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(preconditions(object)),
+            ..DeleteParams::default()
+        };
+        let label = format!("{} {name}", kind.as_str());
+        match api(client, identity, *kind).delete(name, &params).await {
+            Ok(_) => applied.changes.deleted.push(label),
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => applied.failures.push(format!("{label}: {}", text(&error))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { name: "s".to_owned(), namespace: "n".to_owned(), uid: "u1".to_owned() }
+    }
+
+    #[test]
+    fn only_what_this_very_resource_owns_counts_as_owned() {
+        let owned = |uid: &str| json!({"metadata": {"ownerReferences": [{"uid": uid}]}});
+        assert!(is_owned(&owned("u1"), &identity()));
+        assert!(!is_owned(&owned("u0"), &identity()));
+        assert!(!is_owned(&json!({"metadata": {"labels": identity().common_labels()}}), &identity()));
+    }
+
+    #[test]
+    fn a_suggested_number_of_pods_gives_way_to_an_autoscaler_and_a_fixed_one_does_not() {
+        let live = json!({"metadata": {"managedFields": [{
+            "manager": "kube-controller-manager", "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }]}});
+        for (suggested, kept) in [(true, false), (false, true)] {
+            let mut desired = Desired {
+                kind: Kind::Deployment,
+                name: "d".to_owned(),
+                object: json!({"spec": {"replicas": 2}}),
+                replicas_are_suggested: suggested,
+            };
+            yield_replicas(&mut desired, Some(&live));
+            assert_eq!(desired.object["spec"].get("replicas").is_some(), kept);
+        }
+    }
+}

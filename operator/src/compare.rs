@@ -1,0 +1,282 @@
+//! Whether an object in the cluster is what it shall be, so that nothing is written when nothing changed. Pure.
+//!
+//! Two questions, both answered from the object as the API server gives it, so that a restarted operator knows as
+//! much as one that never stopped:
+//!
+//! * Is everything that we want there? Maps may hold more (defaults, and what others set); lists may not.
+//! * Is something there that we set once and no longer want? `metadata.managedFields` says what we set.
+
+use serde_json::{Map, Value};
+
+use crate::{api::Quantity, kind::Kind};
+
+/// Under which name our fields are recorded.
+pub(crate) const FIELD_MANAGER: &str = "vivace-operator";
+
+/// The place of the first difference, or `None` when there is nothing to write.
+pub(crate) fn difference(kind: Kind, desired: &Value, live: &Value) -> Option<String> {
+    let mut path = Vec::new();
+    if missing(desired, live, &mut path) || surplus_data(kind, desired, live, &mut path) {
+        return Some(path.join("."));
+    }
+    let Some(ours) = our_fields(live) else {
+        return Some("metadata.managedFields".to_owned());
+    };
+    stale(ours, desired, &mut path).then(|| path.join("."))
+}
+
+/// Whether something wanted is not there; `path` then leads to it.
+fn missing(desired: &Value, live: &Value, path: &mut Vec<String>) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => missing_key(desired, live, path),
+        (Value::Array(desired), Value::Array(live)) => missing_element(desired, live, path),
+        (desired, live) => desired != live && !same_quantity(desired, live, path),
+    }
+}
+
+fn missing_key(desired: &Map<String, Value>, live: &Map<String, Value>, path: &mut Vec<String>) -> bool {
+    for (key, wanted) in desired {
+        // The lists of one kind come without these two.
+        if path.is_empty() && (key == "apiVersion" || key == "kind") {
+            continue;
+        }
+        path.push(key.clone());
+        let differs = match live.get(key) {
+            None => !is_empty(wanted),
+            Some(found) => missing(wanted, found, path),
+        };
+        if differs {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+fn missing_element(desired: &[Value], live: &[Value], path: &mut Vec<String>) -> bool {
+    if desired.len() != live.len() {
+        return true;
+    }
+    for (at, wanted) in desired.iter().enumerate() {
+        // The API server keeps lists of named things in an order of its own.
+        let found = match key_of(wanted) {
+            Some((key, name)) => live.iter().find(|found| found.get(key) == Some(name)),
+            None => live.get(at),
+        };
+        path.push(at.to_string());
+        if found.is_none_or(|found| missing(wanted, found, path)) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+/// What tells the elements of a list apart, where they have a name.
+fn key_of(element: &Value) -> Option<(&'static str, &Value)> {
+    ["mountPath", "name", "uid"].into_iter().find_map(|key| Some((key, element.get(key)?)))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// The API server writes quantities in its own way: `1.5` becomes `1500m`.
+fn same_quantity(desired: &Value, live: &Value, path: &[String]) -> bool {
+    let within = |name: &str| path.iter().any(|part| part == name);
+    if !(within("resources") || within("sizeLimit")) {
+        return false;
+    }
+    let milli = |value: &Value| value.as_str().and_then(|text| Quantity::from(text).milli());
+    milli(desired).is_some() && milli(desired) == milli(live)
+}
+
+/// A ConfigMap is ours as a whole: keys that someone added are drift.
+fn surplus_data(kind: Kind, desired: &Value, live: &Value, path: &mut Vec<String>) -> bool {
+    let extra = (kind == Kind::ConfigMap).then(|| surplus_keys(desired, live).next()).flatten();
+    if let Some(key) = extra {
+        path.extend(["data".to_owned(), key.clone()]);
+        return true;
+    }
+    false
+}
+
+/// Keys of a ConfigMap's data that are not wanted.
+pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iterator<Item = &'a String> {
+    let found = live.get("data").and_then(Value::as_object);
+    found.into_iter().flatten().map(|(key, _)| key).filter(move |key| desired["data"].get(key).is_none())
+}
+
+/// What we applied last, in the form of `FieldsV1`.
+///
+/// Format: <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>.
+fn our_fields(live: &Value) -> Option<&Value> {
+    let managers = live.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = managers.iter().find(|entry| {
+        entry["manager"] == FIELD_MANAGER
+            && entry["operation"] == "Apply"
+            && entry.get("subresource").is_none_or(|part| part == "")
+    })?;
+    ours.get("fieldsV1")
+}
+
+/// Whether we own something that is no longer wanted; `path` then leads to it.
+fn stale(ours: &Value, desired: &Value, path: &mut Vec<String>) -> bool {
+    let Some(fields) = ours.as_object() else { return false };
+    for (key, below) in fields {
+        let wanted = if let Some(name) = key.strip_prefix("f:") {
+            path.push(name.to_owned());
+            desired.get(name)
+        } else if let Some(keys) = key.strip_prefix("k:") {
+            path.push(keys.to_owned());
+            element_with(desired, keys)
+        } else {
+            continue;
+        };
+        if wanted.is_none_or(|wanted| stale(below, wanted, path)) {
+            return true;
+        }
+        path.pop();
+    }
+    false
+}
+
+/// The element of a list that has these values, `{"name":"tempo"}`.
+fn element_with<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
+    let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
+    list.as_array()?.iter().find(|element| keys.iter().all(|(key, value)| element.get(key) == Some(value)))
+}
+
+/// Whether someone other than us has set the number of pods.
+pub(crate) fn replicas_have_another_owner(live: &Value) -> bool {
+    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    managers.into_iter().flatten().any(|entry| {
+        entry["manager"] != FIELD_MANAGER && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn desired() -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "d", "labels": {"a": "1"}},
+            "spec": {
+                "replicas": 2,
+                "template": {"spec": {"containers": [{
+                    "name": "tempo",
+                    "args": ["-x"],
+                    "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                    "resources": {"limits": {"cpu": "1.5"}},
+                }]}},
+            },
+        })
+    }
+
+    fn live() -> Value {
+        json!({
+            "metadata": {
+                "name": "d", "uid": "u", "labels": {"a": "1", "theirs": "x"},
+                "managedFields": [{
+                    "manager": FIELD_MANAGER, "operation": "Apply",
+                    "fieldsV1": {
+                        "f:metadata": {"f:labels": {"f:a": {}}},
+                        "f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {
+                            "k:{\"name\":\"tempo\"}": {
+                                ".": {}, "f:name": {}, "f:args": {},
+                                "f:env": {"k:{\"name\":\"A\"}": {".": {}, "f:name": {}, "f:value": {}}},
+                            },
+                        }}}},
+                    },
+                }],
+            },
+            "spec": {
+                "replicas": 2, "revisionHistoryLimit": 10,
+                "template": {
+                    "metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}},
+                    "spec": {"restartPolicy": "Always", "containers": [{
+                        "name": "tempo", "args": ["-x"], "imagePullPolicy": "IfNotPresent",
+                        "env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}],
+                        "resources": {"limits": {"cpu": "1500m"}},
+                    }]},
+                },
+            },
+        })
+    }
+
+    fn changed(pointer: &str, value: Value) -> Option<String> {
+        let mut live = live();
+        *live.pointer_mut(pointer).expect("the place is there") = value;
+        difference(Kind::Deployment, &desired(), &live)
+    }
+
+    #[test]
+    fn defaults_other_order_other_spelling_and_what_others_added_to_maps_are_no_difference() {
+        assert_eq!(difference(Kind::Deployment, &desired(), &live()), None);
+    }
+
+    #[test]
+    fn a_changed_value_is_a_difference_and_is_named() {
+        assert_eq!(changed("/spec/replicas", json!(3)), Some("spec.replicas".to_owned()));
+        assert_eq!(
+            changed("/spec/template/spec/containers/0/args", json!(["-y"])),
+            Some("spec.template.spec.containers.0.args.0".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_element_that_someone_added_to_a_list_is_a_difference() {
+        let more = json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "C"}]);
+        assert_eq!(
+            changed("/spec/template/spec/containers/0/env", more),
+            Some("spec.template.spec.containers.0.env".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_field_that_we_set_once_and_no_longer_want_is_a_difference() {
+        let mut without = desired();
+        without["spec"].as_object_mut().expect("a map").remove("replicas");
+        assert_eq!(difference(Kind::Deployment, &without, &live()), Some("spec.replicas".to_owned()));
+        let mut without = desired();
+        without["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
+        let mut live = live();
+        live["spec"]["template"]["spec"]["containers"][0]["env"] = json!([]);
+        assert!(difference(Kind::Deployment, &without, &live).is_some());
+    }
+
+    #[test]
+    fn an_object_that_we_never_applied_is_taken_over() {
+        assert_eq!(
+            changed("/metadata/managedFields/0/manager", json!("manager")),
+            Some("metadata.managedFields".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_key_that_someone_added_to_a_config_map_is_a_difference() {
+        let desired = json!({"data": {"tempo.yaml": "x"}});
+        let live = json!({"data": {"tempo.yaml": "x", "broken": "true"}});
+        assert_eq!(difference(Kind::ConfigMap, &desired, &live), Some("data.broken".to_owned()));
+    }
+
+    #[test]
+    fn an_autoscaler_that_sets_the_replicas_is_seen_in_the_managed_fields() {
+        let mut object = live();
+        assert!(!replicas_have_another_owner(&object));
+        object["metadata"]["managedFields"].as_array_mut().expect("a list").push(json!({
+            "manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }));
+        assert!(replicas_have_another_owner(&object));
+    }
+}
