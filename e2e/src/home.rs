@@ -65,7 +65,7 @@ impl Home {
 
     /// A command of the kit, with the folders of this home in its environment.
     pub(crate) fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(self.part(name));
+        let mut command = Command::new(self.repository.join(name));
         command.env("E2E_HOME", &self.root).current_dir(&self.repository);
         command
     }

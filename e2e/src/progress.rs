@@ -14,19 +14,15 @@ use anyhow::{Context, Result, bail};
 pub(crate) struct Step {
     label: String,
     began: Instant,
-    shown: Option<Instant>,
+    shown: Instant,
     terminal: bool,
 }
 
 impl Step {
     /// Announce the work.
     pub(crate) fn start(label: impl Into<String>) -> Self {
-        let step = Self {
-            label: label.into(),
-            began: Instant::now(),
-            shown: None,
-            terminal: stderr().is_terminal(),
-        };
+        let (began, terminal) = (Instant::now(), stderr().is_terminal());
+        let step = Self { label: label.into(), began, shown: began, terminal };
         if !step.terminal {
             eprintln!("{} ...", step.label);
         }
@@ -36,10 +32,10 @@ impl Step {
     /// Show how far it is.
     pub(crate) fn note(&mut self, state: &str) {
         let pause = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
-        if self.shown.is_some_and(|at| at.elapsed() < pause) {
+        if self.shown.elapsed() < pause {
             return;
         }
-        self.shown = Some(Instant::now());
+        self.shown = Instant::now();
         let state: String = state.trim().chars().take(90).collect();
         let seconds = self.began.elapsed().as_secs();
         if self.terminal {

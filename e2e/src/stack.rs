@@ -102,11 +102,12 @@ impl<'a> Stack<'a> {
     /// A condition that is true for the present generation, with its message.
     pub(crate) fn condition(&self, name: &str) -> Result<String> {
         let resource = self.resource()?;
-        let generation = &resource["metadata"]["generation"];
+        let (generation, observed) =
+            (&resource["metadata"]["generation"], &resource["status"]["observedGeneration"]);
         let conditions = resource["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|c| c["type"] == name);
         match found {
-            Some(c) if c["status"] == "True" && c["observedGeneration"] == *generation => {
+            Some(c) if c["status"] == "True" && observed == generation => {
                 Ok(c["message"].as_str().unwrap_or("").to_owned())
             }
             Some(c) => bail!(
