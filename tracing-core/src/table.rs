@@ -7,6 +7,8 @@
 mod bitmap;
 mod build;
 mod columns;
+mod live;
+pub mod render;
 mod size;
 mod strings;
 
@@ -18,4 +20,5 @@ pub use columns::{
     Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,
     Traces, Value, ValueKind,
 };
+pub use live::{Frozen, Live, LiveTable, LiveView, Part, Pushed};
 pub use strings::{Code, Strings};

@@ -3,10 +3,13 @@
 //! `ExportTraceServiceRequest` and `TracesData` have the same bytes: field 1 holds the ResourceSpans.
 
 mod check;
+mod json;
 mod split;
 pub(crate) mod tags;
 mod value;
 
+pub(crate) use json::any_value_from_json;
+pub use json::json_to_proto;
 pub use split::{Rejected, Split, TraceSlice, split};
 pub(crate) use value::push_any_value;
 
