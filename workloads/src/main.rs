@@ -1,1 +1,92 @@
-fn main() {}
+//! `vivace`: flags and file to a configuration, a configuration to a running process, until it is told to stop.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use vivace::app::{self, App};
+use vivace_config::{CommandLine, Config, Loaded};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Memory that is free goes back to the system soon, and in the background.
+#[expect(unsafe_code, reason = "jemalloc reads its settings from a symbol of this name")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static MALLOC_CONF: &[u8; 86] =
+    b"background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,narenas:4,abort_conf:true\0";
+
+fn main() -> ExitCode {
+    let begin = Instant::now();
+    match run(begin) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vivace: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(begin: Instant) -> anyhow::Result<()> {
+    let line = CommandLine::parse(std::env::args().skip(1))?;
+    if line.help {
+        print!("{}", vivace_config::help());
+        return Ok(());
+    }
+    if line.version {
+        println!("vivace, version {} (speaks Tempo {})", app::VERSION, app::TEMPO_VERSION);
+        return Ok(());
+    }
+    let Loaded { config, warnings } = load(&line)?;
+    vivace::telemetry::start(&config.server)?;
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let target = app::check(&config)?;
+    if line.verify {
+        println!("the configuration is sound: target {}, {} unknown keys", target.name(), warnings.len());
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(64)
+        .thread_name("vivace")
+        .build()
+        .context("threads")?;
+    runtime.block_on(serve(config, begin))
+}
+
+fn load(line: &CommandLine) -> anyhow::Result<Loaded<Config>> {
+    let Some(path) = &line.config_file else {
+        return Ok(vivace_config::load("", &line.settings)?);
+    };
+    let mut text = std::fs::read_to_string(path).with_context(|| format!("-config.file {path}"))?;
+    if line.expand_env {
+        text = vivace_config::expand(&text, |name| std::env::var(name).ok());
+    }
+    vivace_config::load(&text, &line.settings).with_context(|| format!("-config.file {path}"))
+}
+
+async fn serve(config: Config, begin: Instant) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let target = config.target().to_owned();
+    let app = tokio::select! {
+        app = App::start(config) => app?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let took = begin.elapsed().as_millis() as u64;
+    tracing::info!(version = app::VERSION, target, http = %app.http(), grpc = %app.grpc(), took_ms = took, "ready");
+    for (name, address) in app.receivers() {
+        tracing::info!(receiver = name, %address, "receiver is open");
+    }
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = app.ended() => tracing::info!("stopping, as was asked for"),
+    }
+    app.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -2,7 +2,7 @@
 //! when that file changes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -89,6 +89,13 @@ impl Overrides {
         Arc::clone(table.tenants.get(tenant.as_str()).unwrap_or(&table.others))
     }
 
+    /// The limits in force by tenant, `*` being all that are not named.
+    pub fn table(&self) -> BTreeMap<String, Limits> {
+        let table = self.current.load();
+        let named = table.tenants.iter().map(|(name, limits)| (name.clone(), Limits::clone(limits)));
+        named.chain([(EVERYONE.to_owned(), Limits::clone(&table.others))]).collect()
+    }
+
     /// Reads the file every `period` until `stop`, and takes over what changed.
     pub async fn watch(self: Arc<Self>, period: Duration, stop: CancellationToken) {
         if self.file.is_none() {
@@ -106,7 +113,7 @@ impl Overrides {
                 Ok(Ok(true)) => tracing::info!("limits were read anew"),
                 Ok(Ok(false)) | Err(_) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "overrides are wrong, the limits before stay in force")
+                    tracing::error!(%error, "overrides are wrong, the limits before stay in force");
                 }
             }
         }
@@ -135,12 +142,12 @@ impl Overrides {
         for warning in &loaded.warnings {
             tracing::warn!(file = %path.display(), "{warning}");
         }
-        self.current.store(Arc::new(self.table(&loaded.config)));
+        self.current.store(Arc::new(self.merged(&loaded.config)));
         *last = Some(text);
         Ok(true)
     }
 
-    fn table(&self, file: &TenantLimits) -> Table {
+    fn merged(&self, file: &TenantLimits) -> Table {
         let others = match file.overrides.get(EVERYONE) {
             Some(limits) => limits.over(&self.base),
             None => self.base.clone(),

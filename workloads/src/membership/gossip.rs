@@ -23,7 +23,7 @@ use super::{Member, MembershipError, Options, View, transport::Tcp};
 /// Silence, in usual intervals between heartbeats, after which a member is taken for dead.
 const PHI: f64 = 8.0;
 /// A dead member is forgotten after so long.
-const FORGET: Duration = Duration::from_secs(600);
+const FORGET: Duration = Duration::from_mins(10);
 /// How often seeds are resolved while nobody was found, and afterwards.
 const SEEK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 

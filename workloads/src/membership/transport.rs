@@ -30,7 +30,7 @@ const MAX_CONNECTIONS: usize = 1024;
 const CONNECT: Duration = Duration::from_secs(2);
 const WRITE: Duration = Duration::from_secs(5);
 /// A connection without a frame for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Opens sockets on a listener that is already bound.
 pub(super) struct Tcp {

@@ -1,3 +1,5 @@
 //! Integration tests of the workloads, one binary.
 
+mod admin;
+mod process;
 mod proto;

@@ -1,0 +1,244 @@
+//! The process: from a configuration to running services, and back. IO.
+//!
+//! Start: ports are bound first, so that a port that is taken is said at once and `/ready` answers while the
+//! write-ahead log is replayed. Stop: in the order in which nothing acknowledged is lost and no client sees
+//! more than a retry.
+
+mod admin;
+mod cluster;
+mod health;
+mod metrics;
+mod target;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use axum::{Router, extract::Request, middleware, response::Response};
+use futures::future::BoxFuture;
+use http::{HeaderMap, header};
+use prometheus_client::registry::Registry;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt as _;
+use vivace_config::Config;
+
+pub use health::{Health, Phase};
+pub use metrics::resident_bytes;
+pub use target::{Target, TargetError};
+
+use crate::{
+    distributor::Distributor,
+    membership::{Membership, Role, State},
+    overrides::Overrides,
+    receiver::{Receivers, Tenancy},
+    server::{Bound, Server},
+};
+
+/// The version of this software.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of Tempo whose API this is.
+pub const TEMPO_VERSION: &str = "2.10.0";
+
+/// A running process.
+#[derive(Debug)]
+pub struct App {
+    health: Arc<Health>,
+    config: Arc<Config>,
+    membership: Arc<Membership>,
+    receivers: Option<Receivers>,
+    http: Server,
+    grpc: Server,
+    end: CancellationToken,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// True for a request to a gRPC service.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+/// Says what makes a configuration unusable, without starting anything.
+///
+/// # Errors
+/// The key and what was expected.
+pub fn check(config: &Config) -> anyhow::Result<Target> {
+    let target = Target::parse(config.target())?;
+    for (key, tls) in [
+        ("server.http_tls_config", &config.server.http_tls_config),
+        ("server.grpc_tls_config", &config.server.grpc_tls_config),
+    ] {
+        let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        anyhow::ensure!(!set(&tls.cert) && !set(&tls.cert_file), "{key}: TLS is not served yet");
+    }
+    Ok(target)
+}
+
+/// The routes in force; they are exchanged once, when all services are there.
+#[derive(Clone)]
+struct Routes(Arc<ArcSwap<Router>>);
+
+impl Routes {
+    fn new(first: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(first)))
+    }
+
+    fn exchange(&self, next: Router) {
+        self.0.store(Arc::new(next));
+    }
+
+    fn router(&self) -> Router {
+        let routes = self.clone();
+        let answer = async move |request: Request| -> Response {
+            let router = Router::clone(&routes.0.load());
+            match router.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        };
+        Router::new().fallback(answer)
+    }
+}
+
+impl App {
+    /// Starts the roles of `config.target`. Returns when they take requests.
+    ///
+    /// # Errors
+    /// What the user can mend: a port, a path, a key.
+    pub fn start(config: Config) -> BoxFuture<'static, anyhow::Result<Self>> {
+        Box::pin(Self::run(config))
+    }
+
+    async fn run(config: Config) -> anyhow::Result<Self> {
+        let target = check(&config)?;
+        let health = Arc::new(Health::default());
+        let http_routes = Routes::new(admin::early(Arc::clone(&health)));
+        let http =
+            Bound::open("http server", &config.server.http_listen()).await?.serve(http_routes.router());
+        let grpc = Bound::open("grpc server", &config.server.grpc_listen()).await?;
+        let mut registry = Registry::default();
+        metrics::register_process(&mut registry);
+        let requests = metrics::Requests::register(&mut registry);
+        let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+
+        let overrides = Overrides::open(&config.overrides, &mut registry)?;
+        let period =
+            config.overrides.per_tenant_override_period.unwrap_or(vivace_config::Duration::from_secs(10));
+        tasks.spawn(Arc::clone(&overrides).watch(period.get(), stop.clone()));
+        let options = cluster::options(&config, &target, grpc.address())?;
+        let membership = Membership::start(options).await.context("memberlist")?;
+        health.set("memberlist", Phase::Running);
+
+        let tenancy = if config.multitenant() { Tenancy::Header } else { Tenancy::Single };
+        let grpc_routes = Router::new().fallback(unknown_method);
+        let receivers = if target.has(Role::Distributor) {
+            health.set("distributor", Phase::Starting);
+            let distributor = Distributor::new(
+                &config.distributor,
+                Arc::clone(&membership),
+                None,
+                Arc::clone(&overrides),
+                &mut registry,
+            );
+            let configured = &config.distributor.receivers;
+            Some(Receivers::start(configured, tenancy, distributor, &mut registry).await?)
+        } else {
+            None
+        };
+
+        let config = Arc::new(config);
+        let admin = admin::Admin {
+            health: Arc::clone(&health),
+            config: Arc::clone(&config),
+            registry: Arc::new(registry),
+            overrides,
+        };
+        let measured = middleware::from_fn_with_state(requests, metrics::measure);
+        let api = admin::router(admin, &prefix(&config));
+        let grpc_routes = grpc_routes.layer(measured.clone());
+        http_routes.exchange(both(api.layer(measured), grpc_routes.clone()));
+        let grpc = grpc.serve(grpc_routes);
+        membership.set_state(State::Active).await;
+        for role in target.roles() {
+            health.set(role.name(), Phase::Running);
+        }
+        health.set_checks(Vec::new());
+        Ok(Self { health, config, membership, receivers, http, grpc, end, stop, tasks })
+    }
+
+    /// Where the HTTP API is.
+    pub fn http(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// Where the roles reach each other.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.address()
+    }
+
+    /// Where spans come in, by receiver.
+    pub fn receivers(&self) -> Vec<(&'static str, SocketAddr)> {
+        self.receivers.as_ref().map(Receivers::addresses).unwrap_or_default()
+    }
+
+    /// Who else is there.
+    pub fn membership(&self) -> &Arc<Membership> {
+        &self.membership
+    }
+
+    /// Whether it takes requests.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Ends when a request asked for the end of the process.
+    pub async fn ended(&self) {
+        self.end.cancelled().await;
+    }
+
+    /// Stops everything, in order: not ready; no new writes; the ingester uploads what it holds; gone from the
+    /// cluster; no more reads.
+    pub async fn stop(self) {
+        self.health.stop();
+        if let Some(delay) = self.config.shutdown_delay {
+            tokio::time::sleep(delay.get()).await;
+        }
+        self.membership.set_state(State::Leaving).await;
+        if let Some(receivers) = &self.receivers {
+            receivers.stop().await;
+        }
+        self.membership.leave().await;
+        tokio::join!(self.http.stop(), self.grpc.stop());
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+            tracing::warn!(open = self.tasks.len(), "tasks did not end in time");
+        }
+    }
+}
+
+async fn unknown_method(request: Request) -> Response {
+    let message = format!("unknown method {}", request.uri().path());
+    tonic::Status::unimplemented(message).into_http()
+}
+
+/// `http_api_prefix`, with a slash before and none behind.
+fn prefix(config: &Config) -> String {
+    match config.http_api_prefix.as_deref().unwrap_or_default().trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("/{prefix}"),
+    }
+}
+
+/// HTTP and gRPC on one port, told apart by content type.
+fn both(http: Router, grpc: Router) -> Router {
+    let answer = async move |request: Request| -> Response {
+        let router = if is_grpc(request.headers()) { grpc.clone() } else { http.clone() };
+        match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    };
+    Router::new().fallback(answer)
+}

@@ -1,0 +1,100 @@
+//! A real process of all roles, on free ports and in a directory of its own, and ways to talk to it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::HeaderMap;
+use vivace::app::App;
+use vivace_config::Config;
+
+/// Runs until it is stopped or dropped.
+pub(crate) struct Process {
+    pub(crate) app: App,
+    pub(crate) dir: tempfile::TempDir,
+}
+
+/// An answer of the HTTP API.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("the answer is JSON")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// The configuration of a process below `dir`, on free ports, with `yaml` over it.
+pub(crate) fn config(dir: &std::path::Path, yaml: &str) -> Config {
+    let dir = dir.display();
+    let flags = [
+        "-server.http-listen-address=127.0.0.1".to_owned(),
+        "-server.http-listen-port=0".to_owned(),
+        "-server.grpc-listen-address=127.0.0.1".to_owned(),
+        "-server.grpc-listen-port=0".to_owned(),
+        "-distributor.receivers.otlp.protocols.grpc.endpoint=127.0.0.1:0".to_owned(),
+        "-distributor.receivers.otlp.protocols.http.endpoint=127.0.0.1:0".to_owned(),
+        format!("-storage.trace.local.path={dir}/blocks"),
+        format!("-storage.trace.wal.path={dir}/wal"),
+    ];
+    let line = vivace_config::CommandLine::parse(flags).expect("the flags exist");
+    vivace_config::load(yaml, &line.settings).expect("the configuration is sound").config
+}
+
+impl Process {
+    pub(crate) async fn start(yaml: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::start_in(dir, yaml).await
+    }
+
+    pub(crate) async fn start_in(dir: tempfile::TempDir, yaml: &str) -> Self {
+        let app = App::start(config(dir.path(), yaml)).await.expect("the process starts");
+        Self { app, dir }
+    }
+
+    /// Stops in order; the directory stays.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.app.stop().await;
+        self.dir
+    }
+
+    pub(crate) fn otlp(&self, name: &str) -> SocketAddr {
+        let found = self.app.receivers().into_iter().find(|(receiver, _)| receiver.contains(name));
+        found.expect("the receiver is open").1
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.app.http());
+        tokio::task::spawn_blocking(move || answer(agent().get(&url).call())).await.expect("the request runs")
+    }
+
+    /// `POST /v1/traces`
+    pub(crate) async fn export(&self, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        let mut request = agent().post(format!("http://{}/v1/traces", self.otlp("http")));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        tokio::task::spawn_blocking(move || answer(request.send(&body[..]))).await.expect("the request runs")
+    }
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    config.timeout_global(Some(Duration::from_secs(20))).build().into()
+}
+
+fn answer(response: Result<http::Response<ureq::Body>, ureq::Error>) -> Answer {
+    let (head, mut body) = response.expect("an answer").into_parts();
+    let body = body.read_to_vec().expect("the body of the answer");
+    Answer { code: head.status.as_u16(), headers: head.headers, body }
+}
