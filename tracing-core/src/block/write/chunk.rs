@@ -1,0 +1,472 @@
+//! One column of one row group: its pages, dictionary, statistics and page index.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::{
+    basic::{BoundaryOrder, Compression, Encoding, Type, ZstdLevel},
+    column::writer::ColumnCloseResult,
+    data_type::ByteArray,
+    file::{
+        metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder},
+        statistics::{Statistics, ValueStatistics},
+    },
+    schema::types::ColumnDescriptor,
+};
+
+use crate::{
+    block::{
+        BlockError, encode,
+        schema::{Kind, Leaf, Spec},
+        thrift::put_ints,
+    },
+    table::{Code, Strings},
+};
+
+/// Bytes of a dictionary above which further pages hold their text themselves.
+const MAX_DICTIONARY: usize = 4 << 20;
+/// Longest text that statistics hold; longer ones are cut, with bounds that still hold.
+const MAX_BOUND: usize = 64;
+/// Zstandard's fastest level: what more would save is not worth the CPU at ingest.
+const LEVEL: i32 = 1;
+
+/// A column that grows page by page.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) spec: Arc<Spec>,
+    dictionary: Dictionary,
+    body: Vec<u8>,
+    pages: Vec<Page>,
+    uncompressed: usize,
+    entries: usize,
+}
+
+/// What the page index says of a page.
+#[derive(Debug)]
+struct Page {
+    size: usize,
+    rows: usize,
+    nulls: usize,
+    bounds: Option<Bounds>,
+    encoding: Encoding,
+}
+
+/// Least and greatest value, as statistics hold them.
+#[derive(Clone, Debug)]
+enum Bounds {
+    Int(i64, i64),
+    Uint(u64, u64),
+    Double(f64, f64),
+    Bool(bool, bool),
+    Bytes(Vec<u8>, Vec<u8>),
+}
+
+/// The values of a page.
+#[derive(Debug)]
+pub(super) enum Values<'a> {
+    /// Codes of the row group's strings.
+    Text(&'a [u32]),
+    Int32(&'a [i32]),
+    Int64(&'a [i64]),
+    /// Bits of floats.
+    Double(&'a [u64]),
+    Bool(&'a [bool]),
+    /// Ids and other bytes that are not worth a dictionary.
+    Bytes(&'a [&'a [u8]]),
+}
+
+/// Compression, with the buffers that every page needs.
+pub(super) struct Press {
+    zstd: zstd::bulk::Compressor<'static>,
+    raw: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl std::fmt::Debug for Press {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Press").finish_non_exhaustive()
+    }
+}
+
+impl Press {
+    pub(super) fn new() -> Result<Self, BlockError> {
+        let zstd = zstd::bulk::Compressor::new(LEVEL).map_err(BlockError::Sink)?;
+        Ok(Self { zstd, raw: Vec::new(), packed: Vec::new() })
+    }
+
+    /// Appends a page to `out`: `header` writes what follows the sizes.
+    fn page(&mut self, out: &mut Vec<u8>, kind: i64, header: &[u8]) -> Result<usize, BlockError> {
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(self.raw.len()));
+        self.zstd.compress_to_buffer(&self.raw, &mut self.packed).map_err(BlockError::Sink)?;
+        let before = out.len();
+        put_ints(out, &[kind, self.raw.len() as i64, self.packed.len() as i64]);
+        out.extend_from_slice(header);
+        let headers = out.len() - before;
+        out.extend_from_slice(&self.packed);
+        Ok(headers + self.raw.len())
+    }
+}
+
+/// The strings of a column in the order of their first use.
+#[derive(Debug, Default)]
+struct Dictionary {
+    /// Index of each code, plus one; in leaves, as a column has but some of a row group's strings.
+    index: Vec<Option<Box<[u32; LEAF]>>>,
+    codes: Vec<u32>,
+    bytes: usize,
+    /// For each entry, the last page it was seen in.
+    seen: Vec<u32>,
+}
+
+const LEAF: usize = 512;
+
+impl Dictionary {
+    /// The index of a code, which is added when it is new.
+    fn index(&mut self, code: u32, strings: &Strings) -> u32 {
+        let (leaf, slot) = (code as usize / LEAF, code as usize % LEAF);
+        if leaf >= self.index.len() {
+            self.index.resize_with(leaf + 1, || None);
+        }
+        let Some(leaf) = self.index.get_mut(leaf) else { return 0 };
+        let leaf = leaf.get_or_insert_with(|| Box::new([0; LEAF]));
+        let known = &mut leaf[slot];
+        if *known == 0 {
+            self.codes.push(code);
+            self.seen.push(u32::MAX);
+            self.bytes += strings.text(Code(code)).len() + 4;
+            *known = self.codes.len() as u32;
+        }
+        *known - 1
+    }
+}
+
+impl Chunk {
+    pub(super) fn new(spec: Arc<Spec>) -> Self {
+        Self {
+            spec,
+            dictionary: Dictionary::default(),
+            body: Vec::new(),
+            pages: Vec::new(),
+            uncompressed: 0,
+            entries: 0,
+        }
+    }
+
+    /// Bytes held.
+    pub(super) fn held(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Appends a page of `rows` traces and `entries` levels, which `levels` writes.
+    pub(super) fn page(
+        &mut self,
+        press: &mut Press,
+        strings: &Strings,
+        (rows, entries): (usize, usize),
+        levels: impl FnOnce(&mut Vec<u8>),
+        values: &Values<'_>,
+    ) -> Result<(), BlockError> {
+        press.raw.clear();
+        levels(&mut press.raw);
+        let (encoding, bounds) = self.encode(&mut press.raw, strings, values);
+        let number = match encoding {
+            Encoding::RLE_DICTIONARY => 8,
+            Encoding::DELTA_BINARY_PACKED => 5,
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => 6,
+            _ => 0,
+        };
+        let mut header = vec![0x2c];
+        put_ints(&mut header, &[entries as i64, number, 3, 3]);
+        header.extend_from_slice(&[0, 0]);
+        let before = self.body.len();
+        self.uncompressed += press.page(&mut self.body, 0, &header)?;
+        self.entries += entries;
+        let nulls = entries - values.len();
+        self.pages.push(Page { size: self.body.len() - before, rows, nulls, bounds, encoding });
+        Ok(())
+    }
+
+    fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        strings: &Strings,
+        values: &Values<'_>,
+    ) -> (Encoding, Option<Bounds>) {
+        match values {
+            Values::Text(codes) => self.text(out, strings, codes),
+            Values::Int32(values) => {
+                encode::delta(out, values);
+                let wide = values.iter().map(|value| i64::from(*value));
+                (Encoding::DELTA_BINARY_PACKED, self.int_bounds(wide))
+            }
+            Values::Int64(values) => {
+                encode::delta(out, values);
+                (Encoding::DELTA_BINARY_PACKED, self.int_bounds(values.iter().copied()))
+            }
+            Values::Double(values) => {
+                values.iter().for_each(|bits| out.extend_from_slice(&bits.to_le_bytes()));
+                (Encoding::PLAIN, double_bounds(values))
+            }
+            Values::Bool(values) => {
+                encode::plain_bools(out, values);
+                let bounds = (!values.is_empty())
+                    .then(|| Bounds::Bool(values.iter().all(|value| *value), values.contains(&true)));
+                (Encoding::PLAIN, bounds)
+            }
+            Values::Bytes(values) => {
+                encode::delta_length(out, values.iter().copied());
+                let bounds = values.iter().min().zip(values.iter().max());
+                let bounds = bounds.map(|(min, max)| Bounds::Bytes(min.to_vec(), max.to_vec()));
+                (Encoding::DELTA_LENGTH_BYTE_ARRAY, bounds)
+            }
+        }
+    }
+
+    fn text(&mut self, out: &mut Vec<u8>, strings: &Strings, codes: &[u32]) -> (Encoding, Option<Bounds>) {
+        let text = |code: u32| strings.text(Code(code)).as_bytes();
+        let bounds = |min: &[u8], max: &[u8]| Some(Bounds::Bytes(min.to_vec(), max.to_vec()));
+        if codes.is_empty() {
+            return (Encoding::PLAIN, None);
+        }
+        if self.dictionary.bytes > MAX_DICTIONARY {
+            let mut least_most: Option<(&[u8], &[u8])> = None;
+            for &code in codes {
+                let value = text(code);
+                encode::plain_bytes(out, value);
+                let (min, max) = least_most.unwrap_or((value, value));
+                least_most = Some((min.min(value), max.max(value)));
+            }
+            return (Encoding::PLAIN, least_most.and_then(|(min, max)| bounds(min, max)));
+        }
+        let page = self.pages.len() as u32;
+        let mut indexes = Vec::with_capacity(codes.len());
+        let mut least_most: Option<(&[u8], &[u8])> = None;
+        for &code in codes {
+            let index = self.dictionary.index(code, strings);
+            indexes.push(index);
+            // Bounds are of the distinct values only.
+            if let Some(seen) = self.dictionary.seen.get_mut(index as usize)
+                && *seen != page
+            {
+                *seen = page;
+                let value = text(code);
+                let (min, max) = least_most.unwrap_or((value, value));
+                least_most = Some((min.min(value), max.max(value)));
+            }
+        }
+        let width = encode::width((self.dictionary.codes.len() as u32).saturating_sub(1));
+        out.push(width);
+        encode::hybrid(out, &indexes, width);
+        (Encoding::RLE_DICTIONARY, least_most.and_then(|(min, max)| bounds(min, max)))
+    }
+
+    fn int_bounds(&self, values: impl Iterator<Item = i64> + Clone) -> Option<Bounds> {
+        if matches!(self.spec.kind, Kind::Uint32 | Kind::Uint64) {
+            let values = values.map(i64::cast_unsigned);
+            return Some(Bounds::Uint(values.clone().min()?, values.max()?));
+        }
+        Some(Bounds::Int(values.clone().min()?, values.max()?))
+    }
+
+    /// The column as it goes into the file, and its metadata.
+    pub(super) fn finish(
+        self,
+        press: &mut Press,
+        strings: &Strings,
+        column: Arc<ColumnDescriptor>,
+        rows: usize,
+    ) -> Result<(Bytes, ColumnCloseResult), BlockError> {
+        let (mut bytes, mut uncompressed) = (Vec::new(), self.uncompressed);
+        let codes = &self.dictionary.codes;
+        if !codes.is_empty() {
+            press.raw.clear();
+            codes.iter().for_each(|c| encode::plain_bytes(&mut press.raw, strings.text(Code(*c)).as_bytes()));
+            let mut header = vec![0x4c];
+            put_ints(&mut header, &[codes.len() as i64, 0]);
+            header.extend_from_slice(&[0, 0]);
+            uncompressed += press.page(&mut bytes, 2, &header)?;
+        }
+        let dictionary = bytes.len();
+        bytes.extend_from_slice(&self.body);
+        let mut encodings = vec![Encoding::RLE];
+        encodings.extend((dictionary > 0).then_some(Encoding::PLAIN));
+        encodings.extend(self.pages.iter().map(|page| page.encoding));
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(LEVEL).map_err(BlockError::Parquet)?);
+        let mut metadata = ColumnChunkMetaData::builder(Arc::clone(&column))
+            .set_encodings(encodings)
+            .set_compression(zstd)
+            .set_num_values(self.entries as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(uncompressed as i64)
+            .set_data_page_offset(dictionary as i64)
+            .set_dictionary_page_offset((dictionary > 0).then_some(0));
+        if let Some(statistics) = self.statistics() {
+            metadata = metadata.set_statistics(statistics);
+        }
+        let result = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata: metadata.build().map_err(BlockError::Parquet)?,
+            bloom_filter: None,
+            column_index: Some(self.column_index(column.physical_type())?),
+            offset_index: Some(self.offset_index(dictionary)),
+        };
+        Ok((bytes.into(), result))
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let nulls = Some(self.pages.iter().map(|page| page.nulls as u64).sum());
+        let bounds = self.pages.iter().filter_map(|page| page.bounds.as_ref());
+        let bounds = bounds.cloned().reduce(Bounds::join);
+        let is_32 = matches!(self.spec.kind, Kind::Int32 | Kind::Uint32);
+        Some(match bounds {
+            None => match self.spec.kind.physical() {
+                Type::BYTE_ARRAY => Statistics::new::<ByteArray>(None, None, None, nulls, false),
+                Type::INT32 => Statistics::new::<i32>(None, None, None, nulls, false),
+                Type::INT64 => Statistics::new::<i64>(None, None, None, nulls, false),
+                Type::DOUBLE => Statistics::new::<f64>(None, None, None, nulls, false),
+                Type::BOOLEAN => Statistics::new::<bool>(None, None, None, nulls, false),
+                _ => return None,
+            },
+            Some(Bounds::Int(min, max)) if is_32 => {
+                Statistics::new(Some(min as i32), Some(max as i32), None, nulls, false)
+            }
+            Some(Bounds::Uint(min, max)) if is_32 => {
+                Statistics::new(Some(min as i32), Some(max as i32), None, nulls, false)
+            }
+            Some(Bounds::Int(min, max)) => Statistics::new(Some(min), Some(max), None, nulls, false),
+            Some(Bounds::Uint(min, max)) => {
+                Statistics::new(Some(min.cast_signed()), Some(max.cast_signed()), None, nulls, false)
+            }
+            Some(Bounds::Double(min, max)) => Statistics::new(Some(min), Some(max), None, nulls, false),
+            Some(Bounds::Bool(min, max)) => Statistics::new(Some(min), Some(max), None, nulls, false),
+            Some(Bounds::Bytes(min, max)) => {
+                let exact = (min.len() <= MAX_BOUND, max.len() <= MAX_BOUND);
+                let (min, max) = (ByteArray::from(least(&min)), ByteArray::from(most(&max)?));
+                let statistics = ValueStatistics::new(Some(min), Some(max), None, nulls, false);
+                statistics.with_min_is_exact(exact.0).with_max_is_exact(exact.1).into()
+            }
+        })
+    }
+
+    fn column_index(
+        &self,
+        physical: Type,
+    ) -> Result<parquet::file::page_index::column_index::ColumnIndexMetaData, BlockError> {
+        let mut index = ColumnIndexBuilder::new(physical);
+        for page in &self.pages {
+            let (min, max) = match &page.bounds {
+                Some(bounds) => bounds.bytes(self.spec.kind),
+                None => Default::default(),
+            };
+            index.append(page.bounds.is_none(), min, max, page.nulls as i64, None);
+        }
+        if self.spec.leaf == Leaf::TraceId {
+            index.set_boundary_order(BoundaryOrder::ASCENDING);
+        }
+        index.build().map_err(BlockError::Parquet)
+    }
+
+    fn offset_index(
+        &self,
+        dictionary: usize,
+    ) -> parquet::file::page_index::offset_index::OffsetIndexMetaData {
+        let mut index = OffsetIndexBuilder::new();
+        let mut at = dictionary;
+        for page in &self.pages {
+            index.append_offset_and_size(at as i64, page.size as i32);
+            index.append_row_count(page.rows as i64);
+            at += page.size;
+        }
+        index.build()
+    }
+}
+
+impl Values<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(values) => values.len(),
+            Self::Int32(values) => values.len(),
+            Self::Int64(values) => values.len(),
+            Self::Double(values) => values.len(),
+            Self::Bool(values) => values.len(),
+            Self::Bytes(values) => values.len(),
+        }
+    }
+}
+
+impl Bounds {
+    /// The bounds of both; they are of one column and so of one type.
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Int(a, b), Self::Int(c, d)) => Self::Int(a.min(c), b.max(d)),
+            (Self::Uint(a, b), Self::Uint(c, d)) => Self::Uint(a.min(c), b.max(d)),
+            (Self::Double(a, b), Self::Double(c, d)) => Self::Double(a.min(c), b.max(d)),
+            (Self::Bool(a, b), Self::Bool(c, d)) => Self::Bool(a && c, b || d),
+            (Self::Bytes(a, b), Self::Bytes(c, d)) => Self::Bytes(a.min(c), b.max(d)),
+            (bounds, _) => bounds,
+        }
+    }
+
+    /// As the page index holds them.
+    fn bytes(&self, kind: Kind) -> (Vec<u8>, Vec<u8>) {
+        let is_32 = matches!(kind, Kind::Int32 | Kind::Uint32);
+        let number = |value: u64| value.to_le_bytes().into_iter().take(if is_32 { 4 } else { 8 }).collect();
+        match self {
+            Self::Int(min, max) => (number(min.cast_unsigned()), number(max.cast_unsigned())),
+            Self::Uint(min, max) => (number(*min), number(*max)),
+            Self::Double(min, max) => (min.to_le_bytes().into(), max.to_le_bytes().into()),
+            Self::Bool(min, max) => (vec![u8::from(*min)], vec![u8::from(*max)]),
+            // Text that has no bound of that length is as good as unbounded; it starts with U+10FFFF.
+            Self::Bytes(min, max) => (least(min), most(max).unwrap_or_else(|| max.clone())),
+        }
+    }
+}
+
+/// Bounds of floats: NaN is left out, and where there is nothing else all is possible.
+fn double_bounds(values: &[u64]) -> Option<Bounds> {
+    let numbers = values.iter().map(|bits| f64::from_bits(*bits)).filter(|value| !value.is_nan());
+    let bounds = numbers.fold(None, |bounds: Option<(f64, f64)>, value| {
+        let (min, max) = bounds.unwrap_or((value, value));
+        Some((min.min(value), max.max(value)))
+    });
+    match bounds {
+        // Zero has two signs that are equal: the bounds hold both.
+        Some((min, max)) => {
+            Some(Bounds::Double(if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max }))
+        }
+        None if values.is_empty() => None,
+        None => Some(Bounds::Double(f64::NEG_INFINITY, f64::INFINITY)),
+    }
+}
+
+/// A lower bound that is not too long: a prefix, cut between two characters.
+fn least(value: &[u8]) -> Vec<u8> {
+    value.get(..boundary(value)).unwrap_or(value).to_vec()
+}
+
+/// An upper bound that is not too long: a prefix whose last byte is one more.
+fn most(value: &[u8]) -> Option<Vec<u8>> {
+    let mut prefix = least(value);
+    if prefix.len() == value.len() {
+        return Some(prefix);
+    }
+    while let Some(last) = prefix.pop() {
+        // The next character of ASCII is one, too; of a longer one the bytes before decide.
+        if last < 0x7f {
+            prefix.push(last + 1);
+            return Some(prefix);
+        }
+    }
+    None
+}
+
+/// Where a text is cut: at most [`MAX_BOUND`] bytes, never within a character.
+fn boundary(value: &[u8]) -> usize {
+    let mut at = value.len().min(MAX_BOUND);
+    while at > 0 && value.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        at -= 1;
+    }
+    at
+}

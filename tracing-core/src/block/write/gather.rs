@@ -1,0 +1,433 @@
+//! The traces of a page, and what of them goes where: which rows of which tables, how they nest, and
+//! which attributes go to columns of their own.
+
+use std::{borrow::Borrow, ops::Range};
+
+use rustc_hash::FxHashMap;
+
+use super::levels::Levels;
+use crate::{
+    block::{BlockError, schema::Slots},
+    table::{Attributes, Code, Level, SpanTable, Strings, ValueKind},
+};
+
+/// The tables that a row group's traces come from, and the strings they have in common.
+#[derive(Debug)]
+pub(super) struct Sources<T> {
+    held: Vec<Source<T>>,
+    /// By address: tables are held, so that none moves or goes.
+    by_address: FxHashMap<usize, u32>,
+    pub(super) strings: Strings,
+    /// Bytes of distinct strings.
+    pub(super) text: usize,
+}
+
+/// A table, and what its codes are among the row group's.
+#[derive(Debug)]
+struct Source<T> {
+    table: T,
+    codes: Vec<u32>,
+}
+
+/// Rows of one table that stand side by side.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    table: u32,
+    from: u32,
+    to: u32,
+}
+
+/// Rows of one level, in the order of the page.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    runs: Vec<Run>,
+    rows: usize,
+}
+
+/// The rows of a page, level by level.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) traces: Runs,
+    pub(super) stats: Runs,
+    pub(super) resources: Runs,
+    pub(super) scopes: Runs,
+    pub(super) spans: Runs,
+    pub(super) events: Runs,
+    pub(super) links: Runs,
+}
+
+/// How the rows of a page nest.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) traces: Levels,
+    pub(super) stats: Levels,
+    pub(super) resources: Levels,
+    pub(super) scopes: Levels,
+    pub(super) spans: Levels,
+    pub(super) events: Levels,
+    pub(super) links: Levels,
+}
+
+/// The attributes of one level of a page, with the row group's codes.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Number of generic entries of each owner.
+    pub(super) counts: Vec<u32>,
+    pub(super) key: Vec<u32>,
+    pub(super) kind: Vec<ValueKind>,
+    /// As in [`Attributes`].
+    pub(super) value: Vec<u64>,
+    pub(super) elements: Vec<u64>,
+    /// Owners and payloads of each slot.
+    pub(super) slots: Vec<Vec<(u32, u64)>>,
+}
+
+impl Runs {
+    fn push(&mut self, table: u32, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        self.rows += rows.len();
+        let (from, to) = (rows.start as u32, rows.end as u32);
+        match self.runs.last_mut() {
+            Some(last) if last.table == table && last.to == from => last.to = to,
+            _ => self.runs.push(Run { table, from, to }),
+        }
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+}
+
+impl Rows {
+    pub(super) fn of(&self, level: Level) -> &Runs {
+        match level {
+            Level::Resource => &self.resources,
+            Level::Scope => &self.scopes,
+            Level::Span => &self.spans,
+            Level::Event => &self.events,
+            Level::Link => &self.links,
+        }
+    }
+}
+
+impl Shape {
+    pub(super) fn of(&self, level: Level) -> &Levels {
+        match level {
+            Level::Resource => &self.resources,
+            Level::Scope => &self.scopes,
+            Level::Span => &self.spans,
+            Level::Event => &self.events,
+            Level::Link => &self.links,
+        }
+    }
+}
+
+impl<T: Borrow<SpanTable>> Sources<T> {
+    pub(super) fn new() -> Self {
+        Self { held: Vec::new(), by_address: FxHashMap::default(), strings: Strings::default(), text: 0 }
+    }
+
+    /// Takes a table in, which is then known by its number.
+    pub(super) fn add(&mut self, table: T) -> Result<u32, BlockError> {
+        let address = std::ptr::from_ref::<SpanTable>(table.borrow()).addr();
+        if let Some(&known) = self.by_address.get(&address) {
+            return Ok(known);
+        }
+        // The address must not change when the table is moved into its place, as an owned one's would.
+        let spans: &SpanTable = table.borrow();
+        complete(spans)?;
+        let number = self.held.len() as u32;
+        let codes = vec![u32::MAX; spans.strings.len()];
+        self.held.push(Source { table, codes });
+        let held =
+            self.held.last().map(|source| std::ptr::from_ref::<SpanTable>(source.table.borrow()).addr());
+        if held == Some(address) {
+            self.by_address.insert(address, number);
+        }
+        Ok(number)
+    }
+
+    pub(super) fn table(&self, number: u32) -> Option<&SpanTable> {
+        self.held.get(number as usize).map(|source| source.table.borrow())
+    }
+
+    /// The tables of `runs` with their rows.
+    pub(super) fn each<'a>(
+        &'a self,
+        runs: &'a Runs,
+    ) -> impl Iterator<Item = (&'a SpanTable, Range<usize>)> + Clone {
+        runs.runs.iter().filter_map(|run| Some((self.table(run.table)?, run.from as usize..run.to as usize)))
+    }
+
+    /// The values of a column, as they are in the tables.
+    pub(super) fn values<'a, V: Copy + 'a>(
+        &'a self,
+        runs: &'a Runs,
+        column: impl Fn(&'a SpanTable) -> &'a [V] + Clone + 'a,
+    ) -> impl Iterator<Item = V> + 'a {
+        self.each(runs).flat_map(move |(table, rows)| column(table).get(rows).unwrap_or_default()).copied()
+    }
+
+    /// The row group's codes of a column of strings.
+    pub(super) fn codes(&mut self, out: &mut Vec<u32>, runs: &Runs, column: impl Fn(&SpanTable) -> &[Code]) {
+        out.clear();
+        for run in &runs.runs {
+            let Some(source) = self.held.get_mut(run.table as usize) else { continue };
+            let table: &SpanTable = source.table.borrow();
+            let rows = column(table).get(run.from as usize..run.to as usize).unwrap_or_default();
+            for code in rows {
+                let known =
+                    recode(&mut source.codes, *code, &table.strings, &mut self.strings, &mut self.text);
+                out.push(known);
+            }
+        }
+    }
+
+    /// Adds a trace to a page.
+    pub(super) fn rows(&self, rows: &mut Rows, number: u32, trace: usize) {
+        let Some(table) = self.table(number) else { return };
+        let below = |offsets: &crate::table::Offsets, of: &Range<usize>| match of.end.checked_sub(1) {
+            Some(last) if !of.is_empty() => offsets.range(of.start).start..offsets.range(last).end,
+            _ => 0..0,
+        };
+        let resources = table.traces.resources.range(trace);
+        let scopes = below(&table.resources.scopes, &resources);
+        let spans = below(&table.scopes.spans, &scopes);
+        rows.traces.push(number, trace..trace + 1);
+        rows.stats.push(number, table.traces.stats.range(trace));
+        rows.resources.push(number, resources);
+        rows.scopes.push(number, scopes);
+        rows.events.push(number, below(&table.spans.events, &spans));
+        rows.links.push(number, below(&table.spans.links, &spans));
+        rows.spans.push(number, spans);
+    }
+
+    /// How the rows of a page nest.
+    pub(super) fn shape(&self, rows: &Rows) -> Shape {
+        let counts = |runs, offsets: fn(&SpanTable) -> &crate::table::Offsets| {
+            self.each(runs)
+                .flat_map(move |(table, rows)| rows.map(move |row| offsets(table).range(row).len()))
+        };
+        let traces = Levels::roots(rows.traces.len());
+        let resources = traces.below(counts(&rows.traces, |table| &table.traces.resources));
+        let scopes = resources.below(counts(&rows.resources, |table| &table.resources.scopes));
+        let spans = scopes.below(counts(&rows.scopes, |table| &table.scopes.spans));
+        Shape {
+            stats: traces.below(counts(&rows.traces, |table| &table.traces.stats)),
+            events: spans.below(counts(&rows.spans, |table| &table.spans.events)),
+            links: spans.below(counts(&rows.spans, |table| &table.spans.links)),
+            traces,
+            resources,
+            scopes,
+            spans,
+        }
+    }
+
+    /// The attributes of one level of a page.
+    pub(super) fn attributes(&mut self, rows: &Rows, level: Level, placing: &Placing) -> Gathered {
+        let mut gathered = Gathered { slots: vec![Vec::new(); placing.slots], ..Gathered::default() };
+        let mut owner = 0;
+        for run in &rows.of(level).runs {
+            let Some(source) = self.held.get_mut(run.table as usize) else { continue };
+            let table: &SpanTable = source.table.borrow();
+            let mut code =
+                |code| recode(&mut source.codes, code, &table.strings, &mut self.strings, &mut self.text);
+            let attributes = table.attributes(level);
+            for row in run.from as usize..run.to as usize {
+                let before = gathered.key.len();
+                for entry in attributes.offsets.range(row) {
+                    gathered.entry(attributes, entry, owner, placing, &mut code);
+                }
+                gathered.counts.push((gathered.key.len() - before) as u32);
+                owner += 1;
+            }
+        }
+        gathered
+    }
+}
+
+/// The row group's code of a table's.
+fn recode(known: &mut [u32], code: Code, from: &Strings, to: &mut Strings, text: &mut usize) -> u32 {
+    match known.get_mut(code.index()) {
+        Some(known) if *known != u32::MAX => *known,
+        Some(known) => {
+            let value = from.text(code);
+            let before = to.len();
+            *known = to.intern(value).0;
+            *text += if to.len() > before { value.len() } else { 0 };
+            *known
+        }
+        None => 0,
+    }
+}
+
+/// Which attributes of a level have a column of their own.
+#[derive(Debug)]
+pub(super) struct Placing {
+    level: Level,
+    slots: usize,
+    /// By the row group's code of a key: the slot. Short, as these keys are interned first.
+    by_key: Vec<Option<usize>>,
+}
+
+impl Placing {
+    /// For a row group whose strings are still empty.
+    pub(super) fn new(slots: &Slots, level: Level, strings: &mut Strings) -> Self {
+        let mut by_key = Vec::new();
+        let slots = slots.at(level);
+        for (slot, name) in slots.iter().enumerate() {
+            let Some(name) = name else { continue };
+            let code = strings.intern(name).index();
+            by_key.resize(by_key.len().max(code + 1), None);
+            if let Some(known @ None) = by_key.get_mut(code) {
+                *known = Some(slot);
+            }
+        }
+        Self { level, slots: slots.len(), by_key }
+    }
+}
+
+impl Gathered {
+    /// Takes one attribute of owner `owner` in.
+    fn entry(
+        &mut self,
+        attributes: &Attributes,
+        entry: usize,
+        owner: u32,
+        placing: &Placing,
+        code: &mut impl FnMut(Code) -> u32,
+    ) {
+        let (Some(&key), Some(&kind), Some(&value)) =
+            (attributes.key.get(entry), attributes.kind.get(entry), attributes.value.get(entry))
+        else {
+            return;
+        };
+        let name = code(key);
+        let value = match kind {
+            ValueKind::String | ValueKind::Unsupported => u64::from(code(Code::from_payload(value))),
+            ValueKind::Strings | ValueKind::Ints | ValueKind::Doubles | ValueKind::Bools => {
+                let (start, length) = ((value >> 32) as usize, (value & 0xffff_ffff) as usize);
+                let elements = attributes.elements.get(start..start + length).unwrap_or_default();
+                let start = self.elements.len() as u64;
+                if kind == ValueKind::Strings {
+                    self.elements.extend(elements.iter().map(|e| u64::from(code(Code::from_payload(*e)))));
+                } else {
+                    self.elements.extend_from_slice(elements);
+                }
+                start << 32 | elements.len() as u64
+            }
+            _ => value,
+        };
+        if self.place(kind, value, owner, name, placing) {
+            return;
+        }
+        self.key.push(name);
+        self.kind.push(kind);
+        self.value.push(value);
+    }
+
+    /// Puts the attribute into a column of its own, if it has one, fits its type, and is the first of
+    /// that name.
+    fn place(&mut self, kind: ValueKind, value: u64, owner: u32, name: u32, placing: &Placing) -> bool {
+        let Some(Some(slot)) = placing.by_key.get(name as usize).copied() else { return false };
+        let wanted = if Slots::is_int(placing.level, slot) { ValueKind::Int } else { ValueKind::String };
+        let fits = kind == wanted;
+        match self.slots.get_mut(slot) {
+            Some(values) if fits && values.last().is_none_or(|(last, _)| *last != owner) => {
+                values.push((owner, value));
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a table has all its columns, each as long as its level.
+fn complete(table: &SpanTable) -> Result<(), BlockError> {
+    let SpanTable { traces, resources, scopes, spans, events, links, .. } = table;
+    let (trace_count, span_count) = (table.trace_count(), table.span_count());
+    let levels: [(usize, &[usize]); 7] = [
+        (
+            trace_count,
+            &[
+                traces.id.len(),
+                traces.start.len(),
+                traces.end.len(),
+                traces.root_service.len(),
+                traces.root_name.len(),
+                traces.stats.parents(),
+            ],
+        ),
+        (
+            traces.stats.children(),
+            &[traces.stats_service.len(), traces.stats_spans.len(), traces.stats_errors.len()],
+        ),
+        (
+            traces.resources.children(),
+            &[resources.service.len(), resources.dropped_attributes.len(), resources.scopes.parents()],
+        ),
+        (
+            resources.scopes.children(),
+            &[
+                scopes.name.len(),
+                scopes.version.len(),
+                scopes.dropped_attributes.len(),
+                scopes.spans.parents(),
+            ],
+        ),
+        (
+            span_count,
+            &[
+                spans.id.len(),
+                spans.parent_id.len(),
+                spans.left.len(),
+                spans.right.len(),
+                spans.parent.len(),
+                spans.name.len(),
+                spans.kind.len(),
+                spans.trace_state.len(),
+                spans.start.len(),
+                spans.duration.len(),
+                spans.status.len(),
+                spans.status_message.len(),
+                spans.dropped_attributes.len(),
+                spans.dropped_events.len(),
+                spans.dropped_links.len(),
+                spans.events.parents(),
+                spans.links.parents(),
+            ],
+        ),
+        (
+            spans.events.children(),
+            &[events.since_start.len(), events.name.len(), events.dropped_attributes.len()],
+        ),
+        (
+            spans.links.children(),
+            &[
+                links.trace_id.len(),
+                links.span_id.len(),
+                links.trace_state.len(),
+                links.dropped_attributes.len(),
+            ],
+        ),
+    ];
+    let owners = [
+        (&resources.attributes, traces.resources.children()),
+        (&scopes.attributes, resources.scopes.children()),
+        (&spans.attributes, span_count),
+        (&events.attributes, spans.events.children()),
+        (&links.attributes, spans.links.children()),
+    ];
+    let attributes = owners.iter().all(|(attributes, owners)| {
+        let entries = attributes.offsets.children();
+        let lengths = [attributes.key.len(), attributes.kind.len(), attributes.value.len()];
+        attributes.offsets.parents() == *owners && lengths.iter().all(|length| *length == entries)
+    });
+    if attributes && levels.iter().all(|(rows, columns)| columns.iter().all(|length| length == rows)) {
+        return Ok(());
+    }
+    Err(BlockError::corrupt("table", "not every column is there, as a block needs it"))
+}

@@ -1,0 +1,176 @@
+//! A row group while it is written: pages are collected, encoded column by column, and held.
+
+use std::{borrow::Borrow, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use parquet::{column::writer::ColumnCloseResult, schema::types::ColumnDescPtr};
+
+use super::{
+    chunk::{Chunk, Press},
+    encoder::Encoder,
+    gather::{Gathered, Placing, Rows, Shape, Sources},
+    levels::Levels,
+};
+use crate::{
+    block::{
+        BlockError,
+        schema::{Slots, Spec, specs},
+    },
+    table::{Level, Offsets, SpanTable},
+};
+
+/// Spans, or traces, that make a page.
+const PAGE_ROWS: usize = 16 << 10;
+/// Estimated bytes that make a page.
+const PAGE_BYTES: u64 = 8 << 20;
+pub(super) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
+
+/// A row group.
+#[derive(Debug)]
+pub(super) struct Group<T> {
+    specs: Vec<Arc<Spec>>,
+    slots: Slots,
+    sources: Sources<T>,
+    placing: Vec<Placing>,
+    chunks: Vec<Chunk>,
+    press: Press,
+    /// Traces of the page that is being collected.
+    page: Rows,
+    page_estimate: u64,
+    rows: usize,
+    estimate: u64,
+    held: usize,
+}
+
+/// One page, with what its columns have in common.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) traces: usize,
+    pub(super) rows: Rows,
+    pub(super) shape: Shape,
+    /// By level, in the order of [`LEVELS`]: the attributes, and the levels of their entries.
+    pub(super) attributes: Vec<(Gathered, Levels)>,
+}
+
+impl<T: Borrow<SpanTable>> Group<T> {
+    pub(super) fn new(slots: &Slots) -> Result<Self, BlockError> {
+        let mut group = Self {
+            specs: specs().into_iter().map(Arc::new).collect(),
+            slots: slots.clone(),
+            sources: Sources::new(),
+            placing: Vec::new(),
+            chunks: Vec::new(),
+            press: Press::new()?,
+            page: Rows::default(),
+            page_estimate: 0,
+            rows: 0,
+            estimate: 0,
+            held: 0,
+        };
+        group.begin();
+        Ok(group)
+    }
+
+    fn begin(&mut self) {
+        self.sources = Sources::new();
+        let strings = &mut self.sources.strings;
+        self.placing = LEVELS.iter().map(|level| Placing::new(&self.slots, *level, strings)).collect();
+        self.chunks = self.specs.iter().map(|spec| Chunk::new(Arc::clone(spec))).collect();
+        (self.rows, self.estimate, self.held) = (0, 0, 0);
+    }
+
+    /// Traces taken in.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Size by Tempo's estimate, in bytes.
+    pub(super) fn estimate(&self) -> u64 {
+        self.estimate
+    }
+
+    /// Compressed bytes, and text of distinct strings.
+    pub(super) fn held(&self) -> usize {
+        self.held + self.sources.text
+    }
+
+    /// Takes a trace in.
+    pub(super) fn push(&mut self, table: T, row: u32) -> Result<(), BlockError> {
+        let number = self.sources.add(table)?;
+        self.sources.rows(&mut self.page, number, row as usize);
+        self.rows += 1;
+        let estimate = self.sources.table(number).map_or(0, |table| estimate(table, row as usize));
+        self.estimate += estimate;
+        self.page_estimate += estimate;
+        let full = self.page.spans.len() >= PAGE_ROWS || self.page.traces.len() >= PAGE_ROWS;
+        if full || self.page_estimate >= PAGE_BYTES {
+            self.end_page()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the row group and hands its columns to `emit`, in the order of the file; the next row group
+    /// begins empty.
+    pub(super) fn end(
+        &mut self,
+        columns: &[ColumnDescPtr],
+        mut emit: impl FnMut(Bytes, ColumnCloseResult) -> Result<(), BlockError>,
+    ) -> Result<(), BlockError> {
+        self.end_page()?;
+        for (chunk, column) in std::mem::take(&mut self.chunks).into_iter().zip(columns) {
+            let column = ColumnDescPtr::clone(column);
+            let (bytes, close) = chunk.finish(&mut self.press, &self.sources.strings, column, self.rows)?;
+            emit(bytes, close)?;
+        }
+        self.begin();
+        Ok(())
+    }
+
+    fn end_page(&mut self) -> Result<(), BlockError> {
+        let rows = std::mem::take(&mut self.page);
+        self.page_estimate = 0;
+        if rows.traces.len() == 0 {
+            return Ok(());
+        }
+        let shape = self.sources.shape(&rows);
+        let mut attributes = Vec::with_capacity(LEVELS.len());
+        for (level, placing) in LEVELS.into_iter().zip(&self.placing) {
+            let gathered = self.sources.attributes(&rows, level, placing);
+            let levels = shape.of(level).below(gathered.counts.iter().map(|count| *count as usize));
+            attributes.push((gathered, levels));
+        }
+        let page = Page { traces: rows.traces.len(), rows, shape, attributes };
+        let mut encoder = Encoder::new(&mut self.sources, &mut self.press, &page);
+        for chunk in &mut self.chunks {
+            let before = chunk.held();
+            encoder.column(chunk)?;
+            self.held += chunk.held() - before;
+        }
+        Ok(())
+    }
+}
+
+/// Tempo's estimate of a trace's size in bytes, which is about the number of its values.
+fn estimate(table: &SpanTable, row: usize) -> u64 {
+    let resources = table.traces.resources.range(row);
+    let spans = table.spans_of_resources(resources.clone());
+    let scopes = scopes_of(table, &resources);
+    let below = |offsets: &Offsets, of: &Range<usize>| match of.end.checked_sub(1) {
+        Some(last) if !of.is_empty() => offsets.range(last).end - offsets.range(of.start).start,
+        _ => 0,
+    };
+    let events = below(&table.spans.events, &spans);
+    let attributes = below(&table.resources.attributes.offsets, &resources)
+        + below(&table.scopes.attributes.offsets, &scopes)
+        + below(&table.spans.attributes.offsets, &spans);
+    (7 + 10 * resources.len() + 2 * scopes.len() + 35 * spans.len() + 7 * attributes + 4 * events) as u64
+}
+
+fn scopes_of(table: &SpanTable, resources: &Range<usize>) -> Range<usize> {
+    match resources.end.checked_sub(1) {
+        Some(last) if !resources.is_empty() => {
+            table.resources.scopes.range(resources.start).start..table.resources.scopes.range(last).end
+        }
+        _ => 0..0,
+    }
+}

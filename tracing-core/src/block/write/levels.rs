@@ -1,0 +1,79 @@
+//! Repetition and definition levels: how the rows of one level hang on those of the level above.
+
+use crate::block::encode;
+
+/// The levels of one kind of row in a page, an entry for each row and for each parent without any.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    pub(super) rep: Vec<u8>,
+    pub(super) def: Vec<u8>,
+    /// Depth at which a row is there, which is also the highest repetition level.
+    pub(super) depth: u8,
+    /// Number of rows that are there.
+    pub(super) rows: usize,
+    /// Both as bytes of a page.
+    rep_bytes: Vec<u8>,
+    def_bytes: Vec<u8>,
+}
+
+impl Levels {
+    /// `count` rows of the uppermost level.
+    pub(super) fn roots(count: usize) -> Self {
+        Self { rep: vec![0; count], def: vec![0; count], rows: count, ..Self::default() }
+    }
+
+    /// The level below, `counts` being the number of children of each row.
+    pub(super) fn below(&self, counts: impl Iterator<Item = usize>) -> Self {
+        let mut levels = Self { depth: self.depth + 1, ..Self::default() };
+        let mut counts = counts;
+        levels.rep.reserve(self.rep.len());
+        levels.def.reserve(self.rep.len());
+        for (&rep, &def) in self.rep.iter().zip(&self.def) {
+            let children = if def < self.depth { 0 } else { counts.next().unwrap_or(0) };
+            levels.rep.push(rep);
+            if children == 0 {
+                levels.def.push(def);
+                continue;
+            }
+            let last = levels.rep.len() + children - 1;
+            levels.rep.resize(last, levels.depth);
+            levels.def.resize(last, levels.depth);
+            levels.rows += children;
+        }
+        encode::levels(&mut levels.rep_bytes, &levels.rep, levels.depth);
+        encode::levels(&mut levels.def_bytes, &levels.def, levels.depth);
+        levels
+    }
+
+    /// Number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.rep.len()
+    }
+
+    /// The levels of a column that every row has a value in, as a page begins with them.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.rep_bytes);
+        out.extend_from_slice(&self.def_bytes);
+    }
+
+    /// The same for a column that only the rows in `present`, ascending, have a value in.
+    pub(super) fn put_optional(&self, out: &mut Vec<u8>, mut present: impl Iterator<Item = u32>) {
+        let mut def = self.def.clone();
+        let mut next = present.next();
+        let mut row = 0;
+        for level in &mut def {
+            if next.is_none() {
+                break;
+            }
+            if *level == self.depth {
+                if next == Some(row) {
+                    *level += 1;
+                    next = present.next();
+                }
+                row += 1;
+            }
+        }
+        out.extend_from_slice(&self.rep_bytes);
+        encode::levels(out, &def, self.depth + 1);
+    }
+}
