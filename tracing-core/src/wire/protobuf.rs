@@ -20,11 +20,6 @@ impl<'a> Reader<'a> {
         self.end - self.rest.len()
     }
 
-    /// What is left of the message.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     pub(crate) fn error(&self, field: &'static str, problem: Problem) -> WireError {
         WireError::Protobuf { field, offset: self.offset(), problem }
     }
@@ -197,7 +192,7 @@ mod tests {
                 assert_eq!(out.len() as u64, varint_len(value));
                 let mut reader = Reader::new(&out);
                 assert_eq!(reader.varint("x"), Ok(value));
-                assert!(reader.rest().is_empty());
+                assert!(reader.rest.is_empty());
             }
         }
         let endless = [0xff; 11];

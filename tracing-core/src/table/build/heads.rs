@@ -163,8 +163,9 @@ fn decode_resource(to: &mut Resources, strings: &mut Strings, bytes: &[u8]) -> R
 fn take_service(attributes: &mut Attributes, strings: &Strings) -> Code {
     let Some(key) = strings.find("service.name") else { return Code::EMPTY };
     let mut service = Code::EMPTY;
-    let mut kept = attributes.offsets.children();
-    for at in kept..attributes.key.len() {
+    let open = attributes.offsets.children();
+    let mut kept = open;
+    for at in open..attributes.key.len() {
         let (Some(&of), Some(&kind), Some(&value)) =
             (attributes.key.get(at), attributes.kind.get(at), attributes.value.get(at))
         else {

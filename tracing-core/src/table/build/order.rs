@@ -123,7 +123,9 @@ fn content(stage: &Stage, row: usize, each: &mut impl FnMut(u64)) {
         for id in [&stage.links.trace_id, &stage.links.span_id] {
             let id = id.get(link).map_or(&[][..], |id| id);
             each(id.len() as u64);
-            id.iter().for_each(|&byte| each(u64::from(byte)));
+            for &byte in id {
+                each(u64::from(byte));
+            }
         }
         each(stage.links.trace_state.get(link).map_or(0, |code| code.payload()));
         each(stage.links.dropped_attributes.get(link).map_or(0, |&count| u64::from(count)));

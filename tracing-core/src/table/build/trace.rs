@@ -110,8 +110,8 @@ fn append_stats(table: &mut SpanTable, first_resource: usize) {
         let service = table.resources.service.get(resource).copied().unwrap_or_default();
         let spans = table.spans_of_resources(resource..resource + 1);
         let status = table.spans.status.get(spans.clone()).unwrap_or_default();
-        let errors = status.iter().filter(|&&status| status == STATUS_ERROR).count();
-        stats.push((service, spans.len() as u32, errors as u32));
+        let errors = status.iter().map(|&status| u32::from(status == STATUS_ERROR)).sum();
+        stats.push((service, spans.len() as u32, errors));
     }
     stats.sort_unstable_by_key(|&(service, ..)| service);
     stats.dedup_by(|next, kept| {

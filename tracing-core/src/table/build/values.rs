@@ -99,31 +99,27 @@ fn any_value(
                 at.pass(tag, "AnyValue")?;
                 None
             }
-            other => match scalar(&mut at, other)? {
-                Some(found) => Some(found),
-                None => {
-                    at.skip(other, "AnyValue", value::KNOWN)?;
-                    found
-                }
-            },
+            value::INT | value::BOOL | value::DOUBLE => Some(scalar(&mut at, tag)?),
+            other => {
+                at.skip(other, "AnyValue", value::KNOWN)?;
+                found
+            }
         };
     }
-    match found {
-        Some(found) => Ok(found),
-        None => {
-            let mut json = String::new();
-            push_any_value(&mut json, whole)?;
-            Ok((ValueKind::Unsupported, strings.intern(&json).payload()))
-        }
+    if let Some(found) = found {
+        return Ok(found);
     }
+    let mut json = String::new();
+    push_any_value(&mut json, whole)?;
+    Ok((ValueKind::Unsupported, strings.intern(&json).payload()))
 }
 
-fn scalar(at: &mut Reader<'_>, tag: u32) -> Result<Option<(ValueKind, u64)>, WireError> {
+/// The value of a field with the tag of an integer, a boolean or else a double.
+fn scalar(at: &mut Reader<'_>, tag: u32) -> Result<(ValueKind, u64), WireError> {
     Ok(match tag {
-        value::INT => Some((ValueKind::Int, at.varint("AnyValue.int_value")?)),
-        value::BOOL => Some((ValueKind::Bool, u64::from(at.varint("AnyValue.bool_value")? != 0))),
-        value::DOUBLE => Some((ValueKind::Double, at.fixed64("AnyValue.double_value")?)),
-        _ => None,
+        value::INT => (ValueKind::Int, at.varint("AnyValue.int_value")?),
+        value::BOOL => (ValueKind::Bool, u64::from(at.varint("AnyValue.bool_value")? != 0)),
+        _ => (ValueKind::Double, at.fixed64("AnyValue.double_value")?),
     })
 }
 
@@ -167,13 +163,11 @@ fn element(strings: &mut Strings, mut at: Reader<'_>) -> Result<Option<(ValueKin
                 let code = intern(strings, at.bytes("AnyValue.string_value")?);
                 Some((ValueKind::String, code.payload()))
             }
-            other => match scalar(&mut at, other)? {
-                Some(found) => Some(found),
-                None => {
-                    at.pass(other, "AnyValue")?;
-                    None
-                }
-            },
+            value::INT | value::BOOL | value::DOUBLE => Some(scalar(&mut at, tag)?),
+            other => {
+                at.pass(other, "AnyValue")?;
+                None
+            }
         };
     }
     Ok(found)

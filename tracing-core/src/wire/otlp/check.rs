@@ -148,8 +148,8 @@ fn values<'a>(
 }
 
 /// The fields of a ResourceSpans or ScopeSpans, checked but for the children with `children`'s tag.
-pub(super) fn header<'a>(
-    mut at: Reader<'a>,
+pub(super) fn header(
+    mut at: Reader<'_>,
     shape: &Shape,
     mut keep: impl FnMut(usize, usize),
 ) -> Result<(), WireError> {

@@ -143,9 +143,9 @@ fn key_value(out: &mut Vec<u8>, object: &Object<'_>, depth: usize) -> Read {
 }
 
 fn any_value(out: &mut Vec<u8>, object: &Object<'_>, depth: usize) -> Read {
-    let deeper = |place: &Place<'_>| match depth < MAX_VALUE_DEPTH {
-        true => Ok(depth + 1),
-        false => Err(place.error(format!("values are nested deeper than {MAX_VALUE_DEPTH} levels"))),
+    let deeper = |place: &Place<'_>| {
+        let error = || place.error(format!("values are nested deeper than {MAX_VALUE_DEPTH} levels"));
+        (depth < MAX_VALUE_DEPTH).then_some(depth + 1).ok_or_else(error)
     };
     object.one(["stringValue", "string_value"], |place| {
         put_bytes(out, value::STRING, place.text()?.as_bytes());

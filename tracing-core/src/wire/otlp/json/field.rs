@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Read;
 use crate::wire::WireError;
+use crate::wire::json::push_display;
 use crate::wire::protobuf::{put_bytes, put_fixed64, put_uint};
 
 /// Standard base64, with padding or without.
@@ -41,7 +42,7 @@ impl Path<'_> {
             }
             Self::Element(parent, at) => {
                 parent.push(out);
-                out.push_str(&format!("[{at}]"));
+                push_display(out, format_args!("[{at}]"));
             }
         }
     }
@@ -134,9 +135,10 @@ impl Place<'_> {
 
     pub(super) fn base64(&self) -> Result<Vec<u8>, WireError> {
         let text = self.text()?;
-        let standard: Cow<'_, str> = match text.contains(['-', '_']) {
-            true => text.replace('-', "+").replace('_', "/").into(),
-            false => text.into(),
+        let standard: Cow<'_, str> = if text.contains(['-', '_']) {
+            text.replace('-', "+").replace('_', "/").into()
+        } else {
+            text.into()
         };
         BASE64.decode(standard.as_bytes()).map_err(|_| self.expected("base64"))
     }

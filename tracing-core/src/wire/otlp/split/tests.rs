@@ -135,7 +135,7 @@ fn values_nested_too_deep_are_refused() {
     put_message(&mut body, tags::RESOURCE_SPANS, |out| {
         put_message(out, tags::resource_spans::RESOURCE, |out| {
             put_message(out, tags::resource::ATTRIBUTES, |out| {
-                put_bytes(out, tags::key_value::VALUE, &value)
+                put_bytes(out, tags::key_value::VALUE, &value);
             });
         });
     });
@@ -149,7 +149,7 @@ fn a_request_that_would_swell_out_of_proportion_is_refused() {
     put_message(&mut body, tags::RESOURCE_SPANS, |out| {
         put_message(out, tags::resource_spans::RESOURCE, |out| {
             put_message(out, tags::resource::ATTRIBUTES, |out| {
-                put_bytes(out, tags::key_value::KEY, &[b'x'; 1 << 20]);
+                put_bytes(out, tags::key_value::KEY, &vec![b'x'; 1 << 20]);
             });
         });
         put_message(out, tags::resource_spans::SCOPE_SPANS, |out| {
