@@ -1,10 +1,13 @@
 //! The tracing workloads: the roles that the binary `vivace` runs, alone or all in one process.
 
+pub mod api;
 pub mod app;
 pub mod distributor;
+pub mod frontend;
 pub mod membership;
 pub mod overrides;
 pub mod proto;
 pub mod receiver;
+pub mod rpc;
 pub mod server;
 pub mod telemetry;

@@ -20,11 +20,10 @@ pub mod query {
 pub struct TagQuery {
     #[prost(message, repeated, tag = "1")]
     pub tags: ::prost::alloc::vec::Vec<Tag>,
-    /// 0 where no bound is set.
-    #[prost(uint64, tag = "2")]
-    pub min_duration_ns: u64,
-    #[prost(uint64, tag = "3")]
-    pub max_duration_ns: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub min_duration_ns: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub max_duration_ns: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tag {
@@ -62,10 +61,6 @@ pub struct SearchStats {
     pub inspected_spans: u64,
     #[prost(uint64, tag = "3")]
     pub inspected_bytes: u64,
-    #[prost(uint64, tag = "4")]
-    pub row_groups_inspected: u64,
-    #[prost(uint64, tag = "5")]
-    pub row_groups_skipped: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TraceHit {
@@ -1027,8 +1022,6 @@ pub struct TraceParts {
     /// OTLP TracesData each; their spans are still to be combined.
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub parts: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    #[prost(uint64, tag = "2")]
-    pub inspected_bytes: u64,
 }
 /// Generated client implementations.
 pub mod queue_client {

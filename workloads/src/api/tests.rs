@@ -1,0 +1,106 @@
+use axum::{body::Body, http::Request};
+use http_body_util::BodyExt;
+use prometheus_client::registry::Registry;
+use tower::ServiceExt;
+use tracing_core::store::{Backend, Store, StoreOptions};
+
+use super::*;
+use crate::{
+    frontend::FrontendOptions,
+    membership::{Membership, Options, Role},
+    overrides::Overrides,
+};
+
+/// The routes of a frontend that no querier serves and whose lines are one job long.
+async fn routes(options: ApiOptions) -> (tempfile::TempDir, Router) {
+    let dir = tempfile::tempdir().unwrap();
+    let backend = Backend::Local { path: dir.path().to_owned() };
+    let store = Store::open(StoreOptions { backend, cache_bytes: 0, poll_concurrency: 1 }).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let membership = Membership::start(Options {
+        id: "one".into(),
+        roles: vec![Role::Ingester],
+        grpc: any,
+        zone: String::new(),
+        join: Vec::new(),
+        bind: any,
+        advertise: any,
+        cluster: "test".into(),
+        interval: std::time::Duration::from_secs(1),
+    });
+    let mut registry = Registry::default();
+    let overrides = Overrides::open(&vivace_config::Overrides::default(), &mut registry).unwrap();
+    let mut bounds = FrontendOptions::of(&vivace_config::Config::default());
+    bounds.max_outstanding_per_tenant = 1;
+    bounds.search_timeout = std::time::Duration::from_millis(20);
+    let frontend = Frontend::new(bounds, store, membership.await.unwrap(), overrides, &mut registry);
+    assert!(frontend.ready().is_err());
+    (dir, router(frontend, options))
+}
+
+fn single() -> ApiOptions {
+    ApiOptions { prefix: String::new(), multitenant: false, multi_tenant_queries: true }
+}
+
+async fn get(routes: &Router, path: &str, tenant: Option<&str>) -> (u16, String) {
+    let mut request = Request::get(path);
+    if let Some(tenant) = tenant {
+        request = request.header("X-Scope-OrgID", tenant);
+    }
+    let response = routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn a_wrong_request_is_told_what_is_wrong_before_any_work() {
+    let (_dir, routes) = routes(single()).await;
+    for (path, said) in [
+        ("/api/search?limit=0", "invalid limit: must be a positive number\n"),
+        (
+            "/api/traces/xyz",
+            "trace IDs can only contain hex characters: invalid character 'x' at position 1\n",
+        ),
+        ("/api/v2/traces/ed0102030405060708090a0b0c0d0e0f10", "trace IDs can't be larger than 128 bits\n"),
+        (
+            "/api/v2/traces/1?start=2&end=1",
+            "http parameter start must be before end. received start=2 end=1\n",
+        ),
+        ("/api/search/tags", "/api/search/tags is not answered by this version of vivace\n"),
+    ] {
+        assert_eq!(get(&routes, path, None).await, (400, said.to_owned()), "{path}");
+    }
+    let (status, said) = get(&routes, "/api/search?q=%7B+name+%3D+%7D", None).await;
+    assert_eq!(status, 400);
+    assert!(said.starts_with("invalid TraceQL query: parse error at line 1, col "), "{said}");
+}
+
+#[tokio::test]
+async fn the_tenant_comes_from_the_header_where_there_are_several() {
+    let (_dir, routes) =
+        routes(ApiOptions { multitenant: true, multi_tenant_queries: false, ..single() }).await;
+    let path = "/api/search";
+    assert_eq!(get(&routes, path, None).await, (401, "no org id\n".to_owned()));
+    let (status, said) = get(&routes, path, Some("a/b")).await;
+    assert_eq!((status, said.as_str()), (400, "tenant ID 'a/b' contains unsupported character '/'\n"));
+    assert_eq!(get(&routes, path, Some("a|b")).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_query_that_nobody_works_on_ends_in_time_and_one_too_many_is_refused() {
+    let (_dir, routes) = routes(ApiOptions { multitenant: true, ..single() }).await;
+    let (first, second) =
+        tokio::join!(get(&routes, "/api/search", Some("a")), get(&routes, "/api/search", Some("a")),);
+    assert_eq!(first.0, 504, "{}", first.1);
+    assert!(first.1.contains("1 of 1 jobs unanswered"), "{}", first.1);
+    assert_eq!(second.0, 429, "{}", second.1);
+    assert!(second.1.starts_with("too many outstanding requests"), "{}", second.1);
+}
+
+#[tokio::test]
+async fn the_prefix_stands_before_every_path() {
+    let (_dir, routes) = routes(ApiOptions { prefix: "/tempo/".into(), ..single() }).await;
+    assert_eq!(get(&routes, "/tempo/api/search?limit=0", None).await.0, 400);
+    assert_eq!(get(&routes, "/api/search?limit=0", None).await.0, 404);
+}

@@ -1,0 +1,169 @@
+//! The query-frontend: plans a query as jobs, lets queriers pull them, and combines what they find as it
+//! comes. IO happens in the queriers; the frontend knows the block list and who the ingesters are.
+//!
+//! What is acknowledged is found: every ingester is asked always, and an ingester names with its answer the
+//! blocks that it flushed of late. Those that this frontend's block list does not hold yet become jobs of the
+//! same query, so that no trace falls between flush and poll.
+
+mod dispatch;
+mod error;
+mod job;
+mod lookup;
+mod metrics;
+mod options;
+mod queue;
+mod request;
+mod run;
+mod search;
+
+use std::{collections::HashSet, sync::Arc};
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing_core::{
+    block::Meta,
+    model::{BlockId, Tenant},
+    store::Store,
+};
+
+pub(crate) use dispatch::MAX_MESSAGE;
+pub use dispatch::QueueService;
+pub(crate) use error::QueryError;
+pub(crate) use job::{Failure, FailureKind, Found, IngesterAddress, Job, Search, Work};
+pub(crate) use lookup::FoundTrace;
+pub use options::FrontendOptions;
+pub(crate) use queue::{Queue, WorkerId};
+pub(crate) use request::{Form, SearchRequest, SecondsRange};
+pub(crate) use search::Answer;
+
+use crate::{
+    membership::{Membership, Role},
+    overrides::Overrides,
+};
+use metrics::Metrics;
+
+/// Plans and combines queries. Shared by the HTTP routes, the queue service and queriers of this process.
+#[derive(Debug)]
+pub struct Frontend {
+    options: FrontendOptions,
+    store: Arc<Store>,
+    membership: Arc<Membership>,
+    overrides: Arc<Overrides>,
+    queue: Arc<Queue<Job>>,
+    metrics: Metrics,
+}
+
+impl Frontend {
+    /// A frontend without work; its metrics stand in `registry` from now on.
+    pub fn new(
+        options: FrontendOptions,
+        store: Arc<Store>,
+        membership: Arc<Membership>,
+        overrides: Arc<Overrides>,
+        registry: &mut Registry,
+    ) -> Arc<Self> {
+        let queue = Arc::new(Queue::new(options.max_outstanding_per_tenant));
+        let metrics = Metrics::register(registry, queue.clone());
+        Arc::new(Self { options, store, membership, overrides, queue, metrics })
+    }
+
+    /// The gRPC service from which queriers pull jobs.
+    pub fn queue_service(&self, shutdown: CancellationToken) -> QueueService {
+        QueueService::new(self.queue.clone(), shutdown)
+    }
+
+    /// Whether queries can be answered.
+    ///
+    /// # Errors
+    /// The reason, as `/ready` prints it, when no querier is connected.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.queue.workers() == 0 {
+            return Err("number of queriers connected to query-frontend is 0".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The waiting jobs, for queriers of this process.
+    pub(crate) fn queue(&self) -> Arc<Queue<Job>> {
+        self.queue.clone()
+    }
+
+    /// What bounds requests.
+    pub(crate) fn options(&self) -> &FrontendOptions {
+        &self.options
+    }
+
+    /// Fetches the block list anew whenever an ingester is gone: what it held is in blocks that the list may
+    /// lack, and nobody is left to name them. Ends with `shutdown`.
+    pub async fn follow_members(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut changes = self.membership.watch();
+        let mut known: HashSet<_> = self.ingesters().into_iter().collect();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            let now: HashSet<_> = self.ingesters().into_iter().collect();
+            if known.difference(&now).next().is_some()
+                && let Err(error) = self.store.poll().await
+            {
+                tracing::warn!(%error, "block list not fetched after an ingester left");
+            }
+            known = now;
+        }
+    }
+
+    /// All ingesters, whatever their state: each may hold spans that nobody else has.
+    fn ingesters(&self) -> Vec<IngesterAddress> {
+        let members = self.membership.members(Role::Ingester);
+        members.iter().map(|m| IngesterAddress { id: m.id.clone(), grpc: m.grpc }).collect()
+    }
+
+    /// True while `ingester` is a member: its silence then means that spans are missing.
+    fn still_member(&self, ingester: &IngesterAddress) -> bool {
+        self.ingesters().contains(ingester)
+    }
+
+    /// Longest trace of `tenants` that is answered, bytes.
+    pub(crate) fn max_trace_bytes(&self, tenants: &[Tenant]) -> Option<u64> {
+        let limits = tenants.iter().map(|tenant| self.overrides.of(tenant).trace_bytes());
+        limits.max_by_key(|limit| limit.unwrap_or(u64::MAX)).flatten()
+    }
+}
+
+/// The blocks that a query has jobs for, or need not look into, and the ingesters it asks.
+#[derive(Debug, Default)]
+struct Seen {
+    blocks: HashSet<BlockId>,
+    ingesters: HashSet<(Tenant, IngesterAddress)>,
+}
+
+impl Seen {
+    /// Those of `metas` that were not seen before; all of them are from now on.
+    fn news(&mut self, metas: impl IntoIterator<Item = Arc<Meta>>) -> Vec<Arc<Meta>> {
+        metas.into_iter().filter(|meta| self.blocks.insert(meta.id)).collect()
+    }
+
+    /// True where `ingester` was not asked for `tenant` before; it is from now on.
+    fn is_new(&mut self, tenant: &Tenant, ingester: &IngesterAddress) -> bool {
+        self.ingesters.insert((tenant.clone(), ingester.clone()))
+    }
+}
+
+/// What a combined query costs, for its log line.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Cost {
+    /// Blocks that were planned.
+    pub(crate) blocks: u64,
+    /// Their length in bytes.
+    pub(crate) block_bytes: u64,
+    /// Jobs that were planned.
+    pub(crate) jobs: u64,
+    /// Jobs that were answered.
+    pub(crate) completed: u64,
+}
+
+/// The names of the tenants of a query, as they came in the header.
+fn names(tenants: &[Tenant]) -> String {
+    tenants.iter().map(Tenant::as_str).collect::<Vec<_>>().join("|")
+}

@@ -1,0 +1,154 @@
+//! Looking a trace up by its id: in every ingester and in every block that may hold it, and put together
+//! once from what all of them have.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use tracing_core::{
+    block::Meta,
+    model::{Tenant, TraceId},
+    table::{SpanTable, TableBuilder},
+};
+
+use super::{
+    Cost, Frontend, SecondsRange, Seen,
+    error::QueryError,
+    job::{Found, Work},
+    metrics::Op,
+    names,
+    run::Run,
+};
+
+/// Parts up to this many bytes are put together where they arrive; more go to a thread that may block.
+const INLINE_BYTES: usize = 64 * 1024;
+
+/// A trace put together.
+#[derive(Debug)]
+pub(crate) struct FoundTrace {
+    /// The trace as the only one of a table.
+    pub(crate) table: SpanTable,
+    /// Length of the parts that it was put together from.
+    pub(crate) bytes: u64,
+}
+
+/// A lookup under way.
+struct Lookup<'a> {
+    frontend: &'a Frontend,
+    id: TraceId,
+    range: Option<SecondsRange>,
+    seen: Seen,
+    run: Run,
+}
+
+impl Frontend {
+    /// The trace `id` of `tenants`, `None` where nobody has a span of it. `range` narrows the blocks that are
+    /// looked into.
+    pub(crate) async fn find_trace(
+        &self,
+        tenants: &[Tenant],
+        id: TraceId,
+        range: Option<SecondsRange>,
+    ) -> Result<Option<FoundTrace>, QueryError> {
+        let began = Instant::now();
+        let watch = self.metrics.watch(names(tenants), Op::traces);
+        let run = Run::new(self, self.options.lookup_timeout);
+        let lookup = Lookup { frontend: self, id, range, seen: Seen::default(), run };
+        let outcome = lookup.answer(tenants).await;
+        let (found, cost) = match &outcome {
+            Ok((found, cost)) => (found.as_ref(), *cost),
+            Err(_) => (None, Cost::default()),
+        };
+        let (spans, bytes) = found.map_or((0, 0), |found| (found.table.span_count(), found.bytes));
+        watch.end(bytes, outcome.as_ref().err());
+        tracing::info!(
+            tenant = names(tenants),
+            trace_id = %id,
+            duration_ms = began.elapsed().as_millis() as u64,
+            jobs = cost.jobs,
+            blocks = cost.blocks,
+            bytes,
+            spans,
+            error = outcome.as_ref().err().map(tracing::field::display),
+            "trace lookup"
+        );
+        outcome.map(|(found, _)| found)
+    }
+}
+
+impl Lookup<'_> {
+    async fn answer(mut self, tenants: &[Tenant]) -> Result<(Option<FoundTrace>, Cost), QueryError> {
+        for tenant in tenants {
+            self.add_ingesters(tenant);
+            let metas = self.frontend.store.blocks(tenant).to_vec();
+            self.add_blocks(tenant, metas);
+        }
+        let mut parts = Vec::new();
+        while let Some(done) = self.run.next().await? {
+            match done.result {
+                Ok(Found::Trace { parts: found, recent_blocks }) => {
+                    parts.extend(found);
+                    self.add_blocks(&done.tenant, recent_blocks);
+                }
+                Ok(Found::Search { .. }) => {
+                    let what = done.work.subject();
+                    return Err(QueryError::Failed {
+                        what,
+                        reason: "answered a lookup with a search".into(),
+                    });
+                }
+                Err(failure) => {
+                    self.frontend.look_elsewhere(&done.work, failure).await?;
+                    self.add_ingesters(&done.tenant);
+                    let metas = self.frontend.store.blocks(&done.tenant).to_vec();
+                    self.add_blocks(&done.tenant, metas);
+                }
+            }
+        }
+        Ok((assemble(self.id, parts).await?, self.run.cost))
+    }
+
+    /// Adds a job for each ingester that is not asked yet.
+    fn add_ingesters(&mut self, tenant: &Tenant) {
+        for ingester in self.frontend.ingesters() {
+            if self.seen.is_new(tenant, &ingester) {
+                self.run.add(tenant, Work::FindLive { id: self.id, ingester });
+            }
+        }
+    }
+
+    fn add_blocks(&mut self, tenant: &Tenant, metas: Vec<Arc<Meta>>) {
+        let mut news = self.seen.news(metas);
+        if let Some((since, until)) = self.range.map(SecondsRange::nanos) {
+            news.retain(|meta| {
+                let (start, end) = meta.nanos();
+                start <= until && end >= since
+            });
+        }
+        self.run.cost.blocks += news.len() as u64;
+        self.run.cost.block_bytes += news.iter().map(|meta| meta.size).sum::<u64>();
+        for metas in news.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
+            self.run.add(tenant, Work::FindInBlocks { id: self.id, metas: metas.to_vec() });
+        }
+    }
+}
+
+/// One trace of its parts, each of which is a TracesData.
+async fn assemble(id: TraceId, parts: Vec<Bytes>) -> Result<Option<FoundTrace>, QueryError> {
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let bytes: usize = parts.iter().map(Bytes::len).sum();
+    let build = move || {
+        let mut builder = TableBuilder::new();
+        builder.begin(id);
+        for part in &parts {
+            builder.add_otlp(part).map_err(|error| QueryError::Combine(error.to_string()))?;
+        }
+        Ok(builder.end().map(|_| FoundTrace { table: builder.finish(), bytes: bytes as u64 }))
+    };
+    if bytes <= INLINE_BYTES {
+        return build();
+    }
+    let built = tokio::task::spawn_blocking(build).await;
+    built.unwrap_or_else(|error| Err(QueryError::Combine(error.to_string())))
+}

@@ -1,0 +1,59 @@
+//! What bounds the frontend, from `query_frontend` in the configuration.
+
+use std::time::Duration;
+
+use vivace_config::Config;
+
+use crate::api::Bounds;
+
+/// Bounds of planning and waiting.
+#[derive(Clone, Debug)]
+pub struct FrontendOptions {
+    /// Jobs of one tenant that may wait; more are answered 429.
+    pub max_outstanding_per_tenant: usize,
+    /// Attempts at a job that failed, after the first.
+    pub max_retries: u32,
+    /// Jobs of one query that are under way at once.
+    pub concurrent_jobs: usize,
+    /// Bytes of a block that make a job; row groups are not cut.
+    pub target_bytes_per_job: u64,
+    /// Blocks that one lookup job looks into.
+    pub blocks_per_lookup: usize,
+    /// How far back a search without time range looks into blocks.
+    pub recent: Duration,
+    /// Time for a search.
+    pub search_timeout: Duration,
+    /// Time for a lookup.
+    pub lookup_timeout: Duration,
+    /// Bounds of request parameters.
+    pub bounds: Bounds,
+}
+
+impl FrontendOptions {
+    /// As the configuration says, with Tempo's defaults.
+    pub fn of(config: &Config) -> Self {
+        let frontend = &config.query_frontend;
+        // Whole requests are bounded by `api_timeout` where it is set, else as long as one job may take.
+        let api = frontend.api_timeout.filter(|timeout| !timeout.get().is_zero());
+        let recent =
+            frontend.search.query_backend_after.unwrap_or(vivace_config::Duration::from_secs(15 * 60));
+        Self {
+            max_outstanding_per_tenant: frontend.max_outstanding_per_tenant() as usize,
+            max_retries: frontend.max_retries(),
+            concurrent_jobs: frontend.concurrent_jobs() as usize,
+            target_bytes_per_job: frontend.target_bytes_per_job(),
+            blocks_per_lookup: 10,
+            recent: recent.get(),
+            search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
+            lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
+            bounds: Bounds {
+                default_limit: frontend.default_result_limit(),
+                max_limit: frontend.max_result_limit(),
+                default_spans_per_span_set: frontend.default_spans_per_span_set(),
+                max_spans_per_span_set: frontend.max_spans_per_span_set(),
+                max_range: frontend.max_search_duration().get(),
+                max_query_bytes: frontend.max_query_expression_size_bytes.unwrap_or(131_072) as usize,
+            },
+        }
+    }
+}

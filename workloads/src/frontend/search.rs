@@ -1,0 +1,236 @@
+//! Searching: a job for each ingester, one for each range of row groups of each block that may hold an
+//! answer, newest first, until what is left cannot beat what is found.
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use tracing_core::{
+    block::Meta,
+    engine::{Combiner, SearchLimits, SearchPart},
+    model::Tenant,
+    table::evaluate::TimeRange,
+};
+
+use super::{
+    Cost, Frontend, Seen,
+    error::QueryError,
+    job::{Failure, FailureKind, Found, Search, Work},
+    metrics::Op,
+    names,
+    request::{Form, SearchRequest},
+    run::Run,
+};
+
+/// What a search found.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) part: SearchPart,
+    pub(crate) cost: Cost,
+}
+
+/// A search under way.
+struct Searching<'a> {
+    frontend: &'a Frontend,
+    search: Arc<Search>,
+    /// Blocks that end before this are not looked into.
+    since: u64,
+    /// Blocks that start after this are not looked into.
+    until: u64,
+    seen: Seen,
+    run: Run,
+}
+
+impl Frontend {
+    /// The newest traces of `tenants` that `request` asks for.
+    pub(crate) async fn search(
+        &self,
+        tenants: &[Tenant],
+        request: SearchRequest,
+    ) -> Result<Answer, QueryError> {
+        let began = Instant::now();
+        let plan = request.form.plan()?;
+        let watch = self.metrics.watch(names(tenants), Op::search);
+        let window = request.range.map(|range| {
+            let (start, end) = range.nanos();
+            TimeRange { start, end }
+        });
+        let (since, until) = match window {
+            Some(window) => (window.start, window.end),
+            None => (nanos_ago(self.options.recent), u64::MAX),
+        };
+        let spss = match request.spans_per_span_set {
+            0 => usize::MAX,
+            some => some as usize,
+        };
+        let limits = SearchLimits { limit: request.limit as usize, spss, window };
+        let text = request.form.to_string();
+        let search = Arc::new(Search { form: request.form, plan, limits });
+        let run = Run::new(self, self.options.search_timeout);
+        let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run };
+        let outcome = searching.answer(tenants).await;
+        let (hits, bytes, cost) = match &outcome {
+            Ok(answer) => (answer.part.hits.len(), answer.part.stats.inspected_bytes, answer.cost),
+            Err(_) => (0, 0, Cost::default()),
+        };
+        watch.end(bytes, outcome.as_ref().err());
+        tracing::info!(
+            tenant = names(tenants),
+            query = text,
+            duration_ms = began.elapsed().as_millis() as u64,
+            jobs = cost.jobs,
+            completed = cost.completed,
+            blocks = cost.blocks,
+            bytes,
+            hits,
+            error = outcome.as_ref().err().map(tracing::field::display),
+            "search"
+        );
+        outcome
+    }
+}
+
+impl Searching<'_> {
+    async fn answer(mut self, tenants: &[Tenant]) -> Result<Answer, QueryError> {
+        for tenant in tenants {
+            self.add_ingesters(tenant);
+        }
+        let metas = tenants.iter().flat_map(|tenant| self.frontend.store.blocks(tenant).to_vec());
+        self.add_blocks(metas.collect());
+        let mut combiner = Combiner::new(self.search.limits.limit);
+        while let Some(done) = self.run.next().await? {
+            match done.result {
+                Ok(Found::Search { part, recent_blocks }) => {
+                    combiner.add(part);
+                    self.add_blocks(recent_blocks);
+                }
+                Ok(Found::Trace { .. }) => {
+                    let what = done.work.subject();
+                    return Err(QueryError::Failed { what, reason: "answered a search with a trace".into() });
+                }
+                Err(failure) => self.make_up_for(done.tenant, &done.work, failure).await?,
+            }
+            if let Some(cutoff) = combiner.cutoff() {
+                self.run.drop_older_than(cutoff);
+            }
+        }
+        Ok(Answer { part: combiner.finish(), cost: self.run.cost })
+    }
+
+    /// Adds a job for each ingester that is not asked yet.
+    fn add_ingesters(&mut self, tenant: &Tenant) {
+        for ingester in self.frontend.ingesters() {
+            if self.seen.is_new(tenant, &ingester) {
+                self.run.add(tenant, Work::SearchLive { search: self.search.clone(), ingester });
+            }
+        }
+    }
+
+    /// Adds jobs for those of `metas` that are new to this search and overlap its window, newest first.
+    fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
+        let mut news = self.seen.news(metas);
+        news.retain(|meta| {
+            let (start, end) = meta.nanos();
+            start <= self.until && end >= self.since
+        });
+        news.sort_by_key(|meta| std::cmp::Reverse(meta.end));
+        for meta in news {
+            self.run.cost.blocks += 1;
+            self.run.cost.block_bytes += meta.size;
+            for row_groups in split(&meta, self.frontend.options.target_bytes_per_job) {
+                let search = self.search.clone();
+                self.run.add(&meta.tenant, Work::SearchBlock { search, meta: meta.clone(), row_groups });
+            }
+        }
+    }
+
+    /// What a failed job leaves unanswered is either found elsewhere, or the search fails.
+    async fn make_up_for(&mut self, tenant: Tenant, work: &Work, failure: Failure) -> Result<(), QueryError> {
+        self.frontend.look_elsewhere(work, failure).await?;
+        self.add_ingesters(&tenant);
+        let metas = self.frontend.store.blocks(&tenant).to_vec();
+        self.add_blocks(metas);
+        Ok(())
+    }
+}
+
+impl Frontend {
+    /// Where a block or an ingester is gone for good, what it held stands in blocks, and the block list is
+    /// fetched anew to know them; an ingester may also have come back under another address.
+    ///
+    /// # Errors
+    /// The failure, where nothing else can hold what is missing.
+    pub(super) async fn look_elsewhere(&self, work: &Work, failure: Failure) -> Result<(), QueryError> {
+        let gone = match (work, failure.kind) {
+            (Work::SearchLive { ingester, .. } | Work::FindLive { ingester, .. }, FailureKind::Retry) => {
+                !self.still_member(ingester)
+            }
+            (_, kind) => kind == FailureKind::BlockGone,
+        };
+        let failed = |reason: String| QueryError::Failed { what: work.subject(), reason };
+        if !gone {
+            return Err(failed(failure.message));
+        }
+        tracing::info!(job = work.subject(), %failure, "gone since the query was planned");
+        self.store.poll().await.map(drop).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// The row groups of a block in ranges of about `target` bytes.
+fn split(meta: &Meta, target: u64) -> impl Iterator<Item = Range<usize>> + use<> {
+    let groups = meta.row_groups.max(1) as usize;
+    let bytes = (meta.size / groups as u64).max(1);
+    let step = usize::try_from(target / bytes).unwrap_or(usize::MAX).max(1);
+    (0..groups).step_by(step).map(move |first| first..first.saturating_add(step).min(groups))
+}
+
+fn nanos_ago(span: std::time::Duration) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.saturating_sub(span).as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TraceQl(text) => f.write_str(text),
+            Self::Tags { tags, min, max } => {
+                write!(f, "tags")?;
+                for (key, value) in tags {
+                    write!(f, " {key:?}={value:?}")?;
+                }
+                for (name, bound) in [("minDuration", min), ("maxDuration", max)] {
+                    if let Some(bound) = bound {
+                        write!(f, " {name}={bound:?}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(size: u64, row_groups: u32) -> Meta {
+        let json = format!(
+            r#"{{"format":"vParquet4","blockID":"e62d00b6-f021-41ba-a0c3-70be7f90147d","tenantID":"t","startTime":"2026-11-22T07:00:00Z","endTime":"2026-11-22T07:59:55Z","size":{size},"totalRecords":{row_groups}}}"#
+        );
+        Meta::from_json(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_block_is_cut_between_row_groups_into_jobs_of_about_the_target() {
+        let ranges = |size, groups, target| {
+            let ranges = split(&meta(size, groups), target);
+            ranges.map(|range| (range.start, range.end)).collect::<Vec<_>>()
+        };
+        assert_eq!(ranges(100, 1, 1000), [(0, 1)]);
+        assert_eq!(ranges(1000, 10, 400), [(0, 4), (4, 8), (8, 10)]);
+        assert_eq!(ranges(1000, 2, 1), [(0, 1), (1, 2)]);
+        assert_eq!(ranges(0, 0, 0), [(0, 1)]);
+    }
+}
