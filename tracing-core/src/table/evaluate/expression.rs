@@ -1,0 +1,149 @@
+//! Expressions over the spans of a table. Booleans are bitmaps; what computes or compares two fields goes
+//! span by span, over those spans alone that the rest of the expression leaves.
+
+use super::context::Context;
+use super::lookup::Found;
+use super::value::{Datum, compare};
+use crate::table::Bitmap;
+use crate::traceql::arithmetic::compute;
+use crate::traceql::{BinaryOp, Compare, Condition, Expr, FieldId, Literal, Matcher};
+
+/// An operand that is evaluated span by span; boolean parts are bitmaps by now.
+enum Operand<'p> {
+    Bits(Bitmap),
+    Constant(&'p Literal),
+    Field(FieldId),
+    Negative(Box<Self>),
+    Binary(BinaryOp, Box<[Self; 2]>),
+}
+
+impl<'a> Context<'a> {
+    /// The spans for which a boolean expression is true, right at least for those `among`.
+    pub(crate) fn bits(&self, expr: &'a Expr, among: &Bitmap) -> Bitmap {
+        let spans = self.table.span_count();
+        match expr {
+            Expr::Constant(Literal::Bool(true)) => Bitmap::all(spans),
+            Expr::Constant(_) | Expr::Negative(_) => Bitmap::none(spans),
+            Expr::Field(id) => self.is(*id, true),
+            Expr::Test(id, condition) => {
+                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, condition))
+            }
+            Expr::Exists(id) => {
+                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.exists(&source.field))
+            }
+            Expr::Missing(id) => {
+                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.missing(&source.field))
+            }
+            Expr::All(all) => {
+                let mut left = among.clone();
+                for expr in all {
+                    if !left.any() {
+                        break;
+                    }
+                    let next = self.bits(expr, &left);
+                    left.and(&next);
+                }
+                left
+            }
+            Expr::Any(any) => {
+                let mut found = Bitmap::none(spans);
+                for expr in any {
+                    found.or(&self.bits(expr, among));
+                }
+                found
+            }
+            Expr::Not(inner) => match &**inner {
+                // What is not a boolean is neither true nor false.
+                Expr::Field(id) => self.is(*id, false),
+                inner => {
+                    let mut bits = self.bits(inner, among);
+                    bits.not();
+                    bits
+                }
+            },
+            Expr::Binary(op, sides) => self.compared(*op, sides, among),
+        }
+    }
+
+    /// The spans whose field is this boolean.
+    fn is(&self, id: FieldId, value: bool) -> Bitmap {
+        let condition = Condition { op: Compare::Eq, value: Matcher::Literal(Literal::Bool(value)) };
+        let spans = self.table.span_count();
+        self.source(id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, &condition))
+    }
+
+    fn compared(&self, op: BinaryOp, sides: &'a [Expr; 2], among: &Bitmap) -> Bitmap {
+        let mut found = Bitmap::none(self.table.span_count());
+        let BinaryOp::Compare(op) = op else { return found };
+        let [left, right] = sides;
+        let (left, right) = (self.operand(left, among), self.operand(right, among));
+        for span in among.iter() {
+            if holds(op, &self.value(&left, span), &self.value(&right, span)) {
+                found.set(span);
+            }
+        }
+        found
+    }
+
+    fn operand(&self, expr: &'a Expr, among: &Bitmap) -> Operand<'a> {
+        match expr {
+            Expr::Constant(literal) => Operand::Constant(literal),
+            Expr::Field(id) => Operand::Field(*id),
+            Expr::Negative(inner) => Operand::Negative(Box::new(self.operand(inner, among))),
+            Expr::Binary(op, sides) if !matches!(op, BinaryOp::Compare(_)) => {
+                let [left, right] = &**sides;
+                Operand::Binary(*op, Box::new([self.operand(left, among), self.operand(right, among)]))
+            }
+            boolean => Operand::Bits(self.bits(boolean, among)),
+        }
+    }
+
+    fn value(&self, operand: &Operand<'a>, span: usize) -> Found<'a> {
+        match operand {
+            Operand::Bits(bits) => Found::One(Datum::Bool(bits.get(span))),
+            Operand::Constant(literal) => Datum::from_literal(literal).map_or(Found::Nothing, Found::One),
+            Operand::Field(id) => self.source(*id).map_or(Found::Nothing, |source| self.find(source, span)),
+            Operand::Negative(inner) => match self.value(inner, span) {
+                Found::One(datum) => number(datum.number().map(crate::traceql::arithmetic::Number::negative)),
+                _ => Found::Nothing,
+            },
+            Operand::Binary(op, sides) => {
+                let [left, right] = &**sides;
+                match (self.value(left, span), self.value(right, span)) {
+                    (Found::One(a), Found::One(b)) => {
+                        number(a.number().zip(b.number()).and_then(|(a, b)| compute(*op, a, b)))
+                    }
+                    _ => Found::Nothing,
+                }
+            }
+        }
+    }
+
+    /// The value of an expression at each of some spans.
+    pub(crate) fn values(&self, expr: &'a Expr, among: &Bitmap, mut each: impl FnMut(usize, Found<'a>)) {
+        let operand = self.operand(expr, among);
+        among.iter().for_each(|span| each(span, self.value(&operand, span)));
+    }
+}
+
+fn number<'a>(number: Option<crate::traceql::arithmetic::Number>) -> Found<'a> {
+    number.map_or(Found::Nothing, |number| Found::One(Datum::from_number(number)))
+}
+
+/// Whether `left op right`: an array holds where any of its elements does, and for `!=` where all do. Two
+/// arrays do not compare, nor does what is missing.
+fn holds(op: Compare, left: &Found<'_>, right: &Found<'_>) -> bool {
+    let (left, right) = (left.data(), right.data());
+    if left.len() > 1 && right.len() > 1 {
+        return false;
+    }
+    let (mut any, mut all) = (false, true);
+    for &a in &left {
+        for &b in &right {
+            let holds = compare(op, a, b);
+            any |= holds;
+            all &= holds;
+        }
+    }
+    any && (all || !op.is_negative())
+}
