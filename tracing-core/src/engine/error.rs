@@ -20,9 +20,6 @@ pub enum EngineError {
     /// The process is ending, or the work failed in a way that is a bug.
     #[error("the work ended without an answer: {0}")]
     Lost(String),
-    /// Not answered by this version.
-    #[error("{0} not answered by this version")]
-    NotAnswered(&'static str),
 }
 
 impl EngineError {

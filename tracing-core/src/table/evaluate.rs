@@ -12,8 +12,6 @@ mod projection;
 mod spansets;
 mod stages;
 mod test;
-#[cfg(test)]
-mod tests;
 mod value;
 
 pub use hit::{OwnedValue, ROOT_NOT_RECEIVED, ServiceStats, SpanHit, SpanSet, TimeRange, TraceHit};

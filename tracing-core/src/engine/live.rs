@@ -1,0 +1,75 @@
+//! Searching what is in memory: all tables at once, as far as there are threads, and answers of the newest.
+
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
+use crate::table::evaluate::{self, Matches};
+use crate::table::{LiveTable, LiveView};
+use crate::traceql::Plan;
+
+impl Engine {
+    /// Searches live tables.
+    ///
+    /// # Errors
+    /// Where `cancel` is cancelled.
+    pub async fn search_live(
+        &self,
+        view: LiveView,
+        plan: &Arc<Plan>,
+        limits: SearchLimits,
+        cancel: CancellationToken,
+    ) -> Result<SearchPart, EngineError> {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(EngineError::Cancelled),
+            part = self.search_tables(view, plan, limits) => part,
+        }
+    }
+
+    async fn search_tables(
+        &self,
+        view: LiveView,
+        plan: &Arc<Plan>,
+        limits: SearchLimits,
+    ) -> Result<SearchPart, EngineError> {
+        let searches = view.tables.into_iter().map(|live| {
+            let plan = Arc::clone(plan);
+            self.pool.run(move || {
+                let LiveTable { table, alive } = live;
+                let mut matches = evaluate::search(&plan, &table, Some(&alive), limits.window);
+                matches.keep_newest(limits.limit, None);
+                (table, matches)
+            })
+        });
+        let found: Vec<(Arc<_>, Matches)> = try_join_all(searches).await?;
+        let mut combiner = Combiner::new(limits.limit);
+        let cutoff = cutoff(&found, limits.limit);
+        for (table, mut matches) in found {
+            let stats = SearchStats {
+                inspected_traces: matches.inspected_traces,
+                inspected_spans: matches.inspected_spans,
+                inspected_bytes: 0,
+            };
+            matches.keep_newest(limits.limit, cutoff);
+            let hits = if matches.is_empty() {
+                Vec::new()
+            } else {
+                let plan = Arc::clone(plan);
+                self.pool.run(move || evaluate::hits(&plan, &table, &matches, limits.spss)).await?
+            };
+            combiner.add(SearchPart { hits, stats });
+        }
+        Ok(combiner.finish())
+    }
+}
+
+/// Start of the oldest of the newest `limit` matches, where there are so many.
+fn cutoff<T>(found: &[(T, Matches)], limit: usize) -> Option<u64> {
+    let mut starts: Vec<u64> = found.iter().flat_map(|(_, matches)| matches.starts()).collect();
+    let last = limit.checked_sub(1).filter(|&last| last < starts.len())?;
+    let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
+    Some(*cutoff)
+}
