@@ -11,6 +11,6 @@ mod log;
 mod record;
 
 pub use disk::{Disk, DiskOptions};
-pub use home::{Commit, Generation, Home, HomeError, Segment};
+pub use home::{Commit, Generation, Home, HomeError, Segment, Source};
 pub use log::{AppendError, Log, LogOptions, Replayed, Stats};
 pub use record::{MAX_RECORD_BYTES, Record, RecordError};

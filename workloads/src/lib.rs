@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod distributor;
 pub mod frontend;
+pub mod ingester;
 pub mod membership;
 pub mod overrides;
 pub mod proto;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Engine, EngineError};
 use crate::{
@@ -28,15 +28,9 @@ impl Engine {
         id: TraceId,
         metas: &[Arc<Meta>],
     ) -> Result<Vec<Bytes>, EngineError> {
-        // Boxed and collected: a closure kept in the stream would keep this future from being `Send`.
-        let lookups: Vec<_> =
-            metas.iter().map(|meta| self.find_in_block(tenant, id, meta.clone()).boxed()).collect();
-        let mut found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
-        let mut parts = Vec::new();
-        while let Some(part) = found.try_next().await? {
-            parts.extend(part);
-        }
-        Ok(parts)
+        let lookups = metas.iter().map(|meta| self.find_in_block(tenant, id, meta.clone()));
+        let found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
+        found.try_filter_map(|part| async move { Ok(part) }).try_collect().await
     }
 
     async fn find_in_block(

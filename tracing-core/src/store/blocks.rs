@@ -94,14 +94,14 @@ impl Store {
     /// committed or removed here since.
     #[must_use]
     pub fn blocks(&self, tenant: &Tenant) -> Arc<[Arc<Meta>]> {
-        self.lists.read().map(|lists| lists.get(tenant).live).unwrap_or_else(|_| Arc::from([]))
+        self.lists.read().map_or_else(|_| Arc::from([]), |lists| lists.get(tenant).live)
     }
 
     /// The blocks of a tenant that were replaced or have expired and wait to be deleted, with
     /// [`Meta::compacted`] set; the longest waiting first.
     #[must_use]
     pub fn compacted(&self, tenant: &Tenant) -> Arc<[Arc<Meta>]> {
-        self.lists.read().map(|lists| lists.get(tenant).compacted).unwrap_or_else(|_| Arc::from([]))
+        self.lists.read().map_or_else(|_| Arc::from([]), |lists| lists.get(tenant).compacted)
     }
 
     /// The tenants that have blocks.

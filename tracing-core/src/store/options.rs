@@ -109,7 +109,7 @@ impl S3Options {
             .with_allow_http(self.insecure || self.endpoint.starts_with("http://"))
             .with_allow_invalid_certificates(self.insecure_skip_verify)
             .with_connect_timeout(Duration::from_secs(5))
-            .with_timeout(Duration::from_secs(60));
+            .with_timeout(Duration::from_mins(1));
         if !self.ca_pem.is_empty() {
             let certificates = Certificate::from_pem_bundle(&self.ca_pem)
                 .map_err(|e| StoreError::Options(format!("s3.tls_ca_path: no PEM certificates: {e}")))?;

@@ -89,22 +89,19 @@ pub struct Log {
     newest: Option<Segment>,
 }
 
+type Done = oneshot::Sender<Result<Generation, Arc<HomeError>>>;
+
 enum Queued {
-    Append {
-        frames: Bytes,
-        room: OwnedSemaphorePermit,
-        done: oneshot::Sender<Result<Generation, Arc<HomeError>>>,
-    },
-    Rotate {
-        done: oneshot::Sender<Generation>,
-    },
+    Append { frames: Bytes, room: OwnedSemaphorePermit, done: Done },
+    Rotate { done: oneshot::Sender<Generation> },
+    End,
 }
 
 struct Waiting {
     generation: Generation,
     bytes: u64,
     sequence: u64,
-    done: Vec<(oneshot::Sender<Result<Generation, Arc<HomeError>>>, OwnedSemaphorePermit)>,
+    done: Vec<(Done, OwnedSemaphorePermit)>,
 }
 
 impl Default for LogOptions {
@@ -138,6 +135,7 @@ impl Log {
             generation,
             sequence: 0,
             failing: false,
+            ending: false,
         };
         let writer = Mutex::new(Some(tokio::spawn(task.run(queued))));
         let generations = found.keys().cloned().collect();
@@ -262,11 +260,12 @@ impl Log {
         &self.stats
     }
 
-    /// Waits until everything queued was answered, and ends. A dropped log ends as well, unwatched.
-    pub async fn close(self) {
-        let Self { queue, writer, .. } = self;
-        drop(queue);
-        let task = writer.lock().ok().and_then(|mut writer| writer.take());
+    /// Waits until everything queued was answered, and ends: appends fail from then on. A dropped log ends as
+    /// well, unwatched.
+    pub async fn close(&self) {
+        // Closed already where nobody listens.
+        let _ = self.queue.send(Queued::End);
+        let task = self.writer.lock().ok().and_then(|mut writer| writer.take());
         if let Some(task) = task {
             // A panic of the writer was already reported by the runtime.
             let _ = task.await;
@@ -288,6 +287,7 @@ struct Task {
     generation: Generation,
     sequence: u64,
     failing: bool,
+    ending: bool,
 }
 
 type Answer = (Result<(), Arc<HomeError>>, Waiting);
@@ -297,7 +297,7 @@ impl Task {
         let mut under_way = FuturesOrdered::<BoxFuture<'static, Answer>>::new();
         let mut left = VecDeque::new();
         loop {
-            let free = under_way.len() < self.home.depth();
+            let free = under_way.len() < self.home.depth() && !self.ending;
             if free && let Some(first) = left.pop_front() {
                 self.take(first, &mut queued, &mut left, &mut under_way);
                 continue;
@@ -312,7 +312,7 @@ impl Task {
         }
     }
 
-    /// Makes one commit of all that is queued, up to a rotation or the bytes a commit may hold.
+    /// Makes one commit of all that is queued, up to a rotation, the end, or the bytes a commit may hold.
     fn take(
         &mut self,
         first: Queued,
@@ -342,8 +342,12 @@ impl Task {
                     // Whoever asked may have gone; the generation has ended all the same.
                     let _ = done.send(ended);
                 }
-                rotate @ Queued::Rotate { .. } => {
-                    left.push_back(rotate);
+                Queued::End if frames.is_empty() => {
+                    self.ending = true;
+                    return;
+                }
+                turn => {
+                    left.push_back(turn);
                     break;
                 }
             }

@@ -1,0 +1,61 @@
+//! What an ingester may hold, and for how long.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tracing_core::block::WriteOptions;
+
+/// Settings of an ingester.
+#[derive(Clone, Debug)]
+pub struct IngesterOptions {
+    /// Directory of the log (`storage.trace.wal.path` and below).
+    pub wal_dir: PathBuf,
+    /// Directory of blocks that wait for their upload. On the same disk, so that it is sized once.
+    pub stage_dir: PathBuf,
+    /// A head is cut when its first span is this old (`ingester.max_block_duration`).
+    pub max_block_duration: Duration,
+    /// A head is cut when it has received this many bytes: the smaller of `ingester.max_block_bytes` and
+    /// what may be held in memory.
+    pub cut_bytes: u64,
+    /// Heads that may wait for their blocks while another takes pushes.
+    pub max_frozen: usize,
+    /// How long a push waits for room before it is refused.
+    pub push_wait: Duration,
+    /// Bytes that may wait for the log.
+    pub queue_bytes: u32,
+    /// Received spans are decoded ahead of searches once their trace was quiet for this long.
+    pub settle_after: Duration,
+    /// How long a block that was uploaded is named to queriers: a few intervals of their polls.
+    pub recent_for: Duration,
+    /// How blocks are written.
+    pub write: WriteOptions,
+}
+
+impl IngesterOptions {
+    /// Bytes received into one head by default: what keeps a process within 500 MB while it is loaded.
+    pub const MEMORY_CUT: u64 = 64 << 20;
+
+    /// Tempo's defaults with our bound on memory, below one directory.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            wal_dir: dir.join("log"),
+            stage_dir: dir.join("blocks"),
+            max_block_duration: Duration::from_mins(30),
+            cut_bytes: Self::MEMORY_CUT,
+            max_frozen: 2,
+            push_wait: Duration::from_secs(5),
+            queue_bytes: 16 << 20,
+            settle_after: Duration::from_secs(1),
+            recent_for: Duration::from_mins(15),
+            write: WriteOptions::default(),
+        }
+    }
+
+    /// Bytes at which a head takes no more until it is cut.
+    pub(super) fn max_head_bytes(&self) -> u64 {
+        self.cut_bytes + self.cut_bytes / 4
+    }
+}
