@@ -13,7 +13,7 @@ use crate::progress::{Step, output};
 use crate::shop::now;
 use crate::stack::{NAMESPACE, OPERATOR, SAMPLE, Stack, search};
 
-const QUESTION: &str = "{ resource.service.name = \"payment\" && status = error }";
+const QUESTION: &str = "{ resource.service.name = \"checkout\" && span.http.status_code >= 500 }";
 const READY_LIMIT: Duration = Duration::from_mins(3);
 
 #[derive(Debug, clap::Args)]
@@ -49,11 +49,8 @@ pub(crate) fn up(home: &Home, options: &Options) -> Result<()> {
     println!("ask:     curl -s '{}/api/search?q={}'", api.address, encode(QUESTION));
     println!("look:    cargo e2e kubectl -n {NAMESPACE} get pods,tempostack");
     println!("end:     cargo e2e down");
-    let groups = format!("{}\n{}\n", api.leave(), otlp.leave());
-    std::fs::write(home.out().join("forwards"), groups).or_else(|_| {
-        std::fs::create_dir_all(home.out())?;
-        std::fs::write(home.out().join("forwards"), "")
-    })?;
+    std::fs::create_dir_all(home.out())?;
+    std::fs::write(home.out().join("forwards"), format!("{}\n{}\n", api.leave(), otlp.leave()))?;
     Ok(())
 }
 
@@ -125,6 +122,18 @@ mod tests {
     use serde_json::json;
 
     use super::table;
+    use crate::otlp::Span;
+    use crate::shop::Shop;
+
+    #[test]
+    fn the_traces_sent_hold_an_answer_to_the_question() {
+        for seed in 0..20 {
+            let mut shop = Shop::new(seed);
+            let traces = shop.traces(400, 1_800_000_000_000_000_000);
+            let failed = |s: &Span| s.service == "checkout" && s.error && s.kind == 2;
+            assert!(traces.iter().any(|t| t.spans.iter().any(failed)), "seed {seed}");
+        }
+    }
 
     #[test]
     fn results_stand_in_columns_under_their_heads() {
