@@ -1,12 +1,12 @@
 //! Keeps the number of tables small: of each size there are only a few, and what is struck out goes.
 //!
-//! A span is copied once for each size its table passes through, so at most five times.
+//! A span is copied once for each size its table passes through, so at most four times.
 
 use super::{Live, TABLE_SPANS, Table};
 use crate::table::build::{Recode, TableBuilder};
 
 /// Tables of one size that are merged into one of the next.
-const FAN_IN: usize = 4;
+const FAN_IN: usize = 8;
 /// Spans below which all tables are of the smallest size.
 const SMALLEST: usize = 256;
 /// Struck-out spans that a table may hold whatever the number of those alive.

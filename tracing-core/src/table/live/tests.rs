@@ -71,7 +71,7 @@ fn many_snapshots_of_a_slowly_filling_table_leave_few_tables_and_lose_nothing() 
         live.push(trace, slice(trace, n + 1), now);
         expected.push((trace, span(n + 1)));
         let view = live.snapshot();
-        assert!(view.tables.len() <= 16, "{} tables", view.tables.len());
+        assert!(view.tables.len() <= 28, "{} tables", view.tables.len());
     }
     expected.sort_unstable();
     assert_eq!(spans(&live.snapshot()), expected);
