@@ -8,6 +8,7 @@ pub mod ingester;
 pub mod membership;
 pub mod overrides;
 pub mod proto;
+pub mod querier;
 pub mod receiver;
 pub mod rpc;
 pub mod server;

@@ -1,7 +1,8 @@
 //! Jobs, answers and queries as messages between our own roles, and back. Whatever a message lacks or holds
-//! that it should not is an error that names the field.
+//! that it should not is an error that names the field. The service [`LiveService`] is the ingester's side.
 
 mod hits;
+mod live;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +13,8 @@ use tracing_core::{
     model::{Tenant, TraceId},
     table::evaluate::TimeRange,
 };
+
+pub use live::LiveService;
 
 use crate::{
     frontend::{Failure, FailureKind, Form, Found, IngesterAddress, Job, Search, Work},

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 use super::{Engine, EngineError};
 use crate::{
@@ -28,9 +28,17 @@ impl Engine {
         id: TraceId,
         metas: &[Arc<Meta>],
     ) -> Result<Vec<Bytes>, EngineError> {
-        let lookups = metas.iter().map(|meta| self.find_in_block(tenant, id, meta.clone()));
-        let found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
-        found.try_filter_map(|part| async move { Ok(part) }).try_collect().await
+        // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
+        let mut lookups: Vec<BoxFuture<'_, _>> = Vec::with_capacity(metas.len());
+        for meta in metas {
+            lookups.push(self.find_in_block(tenant, id, meta.clone()).boxed());
+        }
+        let mut found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
+        let mut parts = Vec::new();
+        while let Some(part) = found.try_next().await? {
+            parts.extend(part);
+        }
+        Ok(parts)
     }
 
     async fn find_in_block(
