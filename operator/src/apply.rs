@@ -84,18 +84,11 @@ pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, li
         let found = live.objects.get(&key);
         yield_replicas(&mut desired, found);
         let label = format!("{} {}", desired.kind.as_str(), desired.name);
-        let answer = match found {
-            Some(found) => match difference(desired.kind, &desired.object, found) {
-                None => Ok(found.clone()),
-                Some(place) => {
-                    applied.changes.updated.push(format!("{label} ({place})"));
-                    update(client, &stack.identity, &desired, found).await
-                }
-            },
-            None => {
-                applied.changes.created.push(label.clone());
-                server_side_apply(client, &stack.identity, &desired).await
-            }
+        let answer = if let Some(found) = found {
+            keep(client, &stack.identity, &desired, found, &mut applied.changes).await
+        } else {
+            applied.changes.created.push(label.clone());
+            server_side_apply(client, &stack.identity, &desired).await
         };
         match answer {
             Ok(object) => {
@@ -110,12 +103,28 @@ pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, li
     applied
 }
 
+/// Leaves an object as it is, or makes it what it shall be.
+async fn keep(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    found: &Value,
+    changes: &mut Changes,
+) -> Result<Value, WriteError> {
+    let Some(place) = difference(desired.kind, &desired.object, found) else {
+        return Ok(found.clone());
+    };
+    changes.updated.push(format!("{} {} ({place})", desired.kind.as_str(), desired.name));
+    update(client, identity, desired, found).await
+}
+
 /// Where the number of pods is only suggested and someone else has set it, it is theirs.
 fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
-    if desired.replicas_are_suggested && live.is_some_and(replicas_have_another_owner) {
-        if let Some(spec) = desired.object.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.remove("replicas");
-        }
+    if desired.replicas_are_suggested
+        && live.is_some_and(replicas_have_another_owner)
+        && let Some(spec) = desired.object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("replicas");
     }
 }
 

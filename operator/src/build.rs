@@ -151,3 +151,6 @@ fn push<K: Serialize>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,9 @@ use crate::{
 /// The peer holds deletions up with this; stacks taken over from it still carry it.
 const PEER_FINALIZER: &str = "tempo.grafana.com/finalizer";
 /// Looked at anew so often, in case an event was lost. Reads only.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// First and longest wait after an error.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
 /// What every reconcile needs.
 pub(crate) struct Context {
@@ -92,7 +92,7 @@ pub(crate) async fn run(
 async fn reconcile(guard: Arc<DeserializeGuard<TempoStack>>, context: Arc<Context>) -> Result<Action, Error> {
     let key = key_of(&guard);
     let start = Instant::now();
-    let result = reconcile_named(&guard, &context).await;
+    let result = Box::pin(reconcile_named(&guard, &context)).await;
     let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Error };
     context.metrics.reconciled(outcome, start.elapsed());
     if result.is_ok() {
@@ -265,6 +265,6 @@ mod tests {
     fn the_wait_after_errors_doubles_and_is_bounded() {
         assert_eq!(backoff_after(0), Duration::from_secs(1));
         assert_eq!(backoff_after(3), Duration::from_secs(8));
-        assert_eq!(backoff_after(u32::MAX), Duration::from_secs(300));
+        assert_eq!(backoff_after(u32::MAX), BACKOFF.1);
     }
 }

@@ -9,6 +9,8 @@ mod compare;
 mod controller;
 mod dereference;
 mod facts;
+#[cfg(test)]
+mod fixture;
 mod generate;
 mod kind;
 mod metrics;

@@ -1,6 +1,6 @@
 //! `vivace-operator`: the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
                 .context("cannot start the runtime")?
                 .block_on(run(options))
         }
-        Command::Crds { output, check } => crds(output, check),
+        Command::Crds { output, check } => crds(output.as_deref(), check),
         Command::Generate(options) => generate(options),
         Command::Version => Ok(print(concat!("vivace-operator ", env!("CARGO_PKG_VERSION"), "\n"))?),
     }
@@ -75,10 +75,10 @@ fn log(level: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn crds(output: Option<PathBuf>, check: bool) -> anyhow::Result<()> {
+fn crds(output: Option<&Path>, check: bool) -> anyhow::Result<()> {
     for definition in api::definitions()? {
         let yaml = api::yaml(&definition)?;
-        let Some(folder) = &output else {
+        let Some(folder) = output else {
             print(&format!("---\n{yaml}"))?;
             continue;
         };

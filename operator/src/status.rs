@@ -192,14 +192,11 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
 /// What a component lacks, and what its pods say of it.
 fn waiting_for(pods: &[Pod], role: Role, count: ReplicaCount) -> String {
     let ReplicaCount { desired, ready, updated } = count;
-    let mut text = format!("{}: {ready} of {desired} ready, {updated} up to date", role.as_str());
+    let text = format!("{}: {ready} of {desired} ready, {updated} up to date", role.as_str());
     let mut reasons: Vec<String> = of_role(pods, role).filter_map(trouble).collect();
     reasons.sort();
     reasons.dedup();
-    if !reasons.is_empty() {
-        text.push_str(&format!(" ({})", reasons.join(", ")));
-    }
-    text
+    if reasons.is_empty() { text } else { format!("{text} ({})", reasons.join(", ")) }
 }
 
 /// Why a pod does not run, in Kubernetes' own word.
@@ -272,3 +269,6 @@ fn make(
         type_: name.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

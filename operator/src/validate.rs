@@ -420,3 +420,6 @@ fn tenants(spec: &TempoStackSpec) -> Result<BTreeMap<String, TenantOverrides>, I
     }
     Ok(tenants)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,20 +22,11 @@ use super::{Limits, Quantity, Resources, RetentionSpec, Storage, Template, Tempo
     derive = "PartialEq",
     derive = "Default",
     doc = "A distributed tracing backend: takes traces in, keeps them in object storage and answers TraceQL.",
-    printcolumn(name = "Management", type_ = "string", json_path = ".spec.managementState", priority = "1"),
-    printcolumn(name = "Tempo Version", type_ = "string", json_path = ".status.tempoVersion"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.status=="True")].message"#,
-        priority = "1"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"Management","type":"string","jsonPath":".spec.managementState"}"#,
+    printcolumn = r#"{"name":"Tempo Version","type":"string","jsonPath":".status.tempoVersion"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.status==\"True\")].message"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TempoStackSpec {

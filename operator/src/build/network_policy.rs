@@ -210,19 +210,19 @@ fn storage() -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { ports: None, to: Some(peers) }
 }
 
-fn ports(ports: &[Port]) -> Option<Vec<NetworkPolicyPort>> {
+fn ports(ports: &[Port]) -> Vec<NetworkPolicyPort> {
     let port = |port: &Port| NetworkPolicyPort {
         port: Some(IntOrString::Int(port.number)),
         protocol: Some(port.protocol()),
         end_port: None,
     };
-    Some(ports.iter().map(port).collect())
+    ports.iter().map(port).collect()
 }
 
 fn from(peers: Vec<NetworkPolicyPeer>, on: &[Port]) -> NetworkPolicyIngressRule {
-    NetworkPolicyIngressRule { from: Some(peers), ports: ports(on) }
+    NetworkPolicyIngressRule { from: Some(peers), ports: Some(ports(on)) }
 }
 
 fn to(peers: Vec<NetworkPolicyPeer>, on: &[Port]) -> NetworkPolicyEgressRule {
-    NetworkPolicyEgressRule { to: Some(peers), ports: ports(on) }
+    NetworkPolicyEgressRule { to: Some(peers), ports: Some(ports(on)) }
 }

@@ -111,7 +111,7 @@ impl Context<'_> {
         Container {
             name: CONTAINER.to_owned(),
             image: Some(stack.image.clone()),
-            args: Some(self.args(role)),
+            args: Some(args(role)),
             env: Some(self.env(role)).filter(|env| !env.is_empty()),
             env_from: (!stack.env_from.is_empty()).then(|| stack.env_from.clone()),
             ports: Some(ports.iter().map(|port| port.on_container()).collect()),
@@ -122,23 +122,6 @@ impl Context<'_> {
             volume_mounts: Some(mounts),
             ..Container::default()
         }
-    }
-
-    fn args(&self, role: Role) -> Vec<String> {
-        let mut args = vec![format!("-target={}", role.as_str())];
-        if role == Role::QueryFrontend {
-            args.push(format!("-config.file=/conf/{}", config::QUERY_FRONTEND_KEY));
-            args.push("-mem-ballast-size-mbs=1024".to_owned());
-        } else {
-            args.push(format!("-config.file=/conf/{}", config::KEY));
-        }
-        args.push("-log.level=info".to_owned());
-        args.push("-config.expand-env=true".to_owned());
-        if role.uses_storage() {
-            args.push("--storage.trace.s3.secret_key=$(S3_SECRET_KEY)".to_owned());
-            args.push("--storage.trace.s3.access_key=$(S3_ACCESS_KEY)".to_owned());
-        }
-        args
     }
 
     fn env(&self, role: Role) -> Vec<EnvVar> {
@@ -229,6 +212,23 @@ impl Context<'_> {
             ..Affinity::default()
         }
     }
+}
+
+fn args(role: Role) -> Vec<String> {
+    let mut args = vec![format!("-target={}", role.as_str())];
+    if role == Role::QueryFrontend {
+        args.push(format!("-config.file=/conf/{}", config::QUERY_FRONTEND_KEY));
+        args.push("-mem-ballast-size-mbs=1024".to_owned());
+    } else {
+        args.push(format!("-config.file=/conf/{}", config::KEY));
+    }
+    args.push("-log.level=info".to_owned());
+    args.push("-config.expand-env=true".to_owned());
+    if role.uses_storage() {
+        args.push("--storage.trace.s3.secret_key=$(S3_SECRET_KEY)".to_owned());
+        args.push("--storage.trace.s3.access_key=$(S3_ACCESS_KEY)".to_owned());
+    }
+    args
 }
 
 /// Asked every second from the start: a stack is Ready as soon as its pods are.

@@ -1,24 +1,39 @@
 //! Checks the rendered configuration, `extraConfig` included, with the very reader of the workload.
 
+use serde_json::Value;
+
 use super::{Invalid, Stack};
-use crate::build::config::{self, Rendered};
+use crate::build::config;
 
 /// Refuses a configuration that the workload would not start with, and adds a warning for each unknown key.
-///
-/// Where `extraConfig` uses `${…}`, only the pod knows the values: then a value of the wrong form is a warning.
 pub(super) fn check(mut stack: Stack) -> Result<Stack, Invalid> {
-    if stack.extra_config.is_none() {
-        return Ok(stack);
-    }
-    let Rendered { tempo, .. } = config::render(&stack);
-    match vivace_config::load(&tempo, &[]) {
-        Ok(loaded) => stack.warnings.extend(loaded.warnings.iter().map(|warning| {
-            format!("spec.extraConfig.tempo: unknown key {}, it has no effect", warning.path)
-        })),
-        Err(error) if tempo.contains("${") => {
-            stack.warnings.push(format!("spec.extraConfig.tempo: could not be checked: {error}"));
-        }
-        Err(error) => return Err(Invalid::spec(format!("spec.extraConfig.tempo: {error}"))),
-    }
+    let Some(extra) = &mut stack.extra_config else { return Ok(stack) };
+    let given = extra.clone();
+    forget_variables(extra);
+    let checked = vivace_config::load(&config::render(&stack).tempo, &[]);
+    stack.extra_config = Some(given);
+    let loaded = checked.map_err(|error| Invalid::spec(format!("spec.extraConfig.tempo: {error}")))?;
+    stack.warnings.extend(
+        loaded
+            .warnings
+            .iter()
+            .map(|warning| format!("spec.extraConfig.tempo: unknown key {}, it has no effect", warning.path)),
+    );
     Ok(stack)
+}
+
+/// Takes out what holds a `${…}`: only the pod knows the value.
+fn forget_variables(tree: &mut Value) {
+    let is_variable = |value: &Value| value.as_str().is_some_and(|text| text.contains("${"));
+    match tree {
+        Value::Object(map) => {
+            map.retain(|_, value| !is_variable(value));
+            map.values_mut().for_each(forget_variables);
+        }
+        Value::Array(list) => {
+            list.retain(|value| !is_variable(value));
+            list.iter_mut().for_each(forget_variables);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

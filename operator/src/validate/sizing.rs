@@ -30,9 +30,8 @@ pub(super) fn replicas(size: Size, role: Role, replication_factor: i32) -> i32 {
     match (size, role) {
         (_, Role::Ingester) => replication_factor / 2 + 1,
         (Size::Demo, _) => 1,
-        (Size::Pico | Size::ExtraSmall, _) | (_, Role::QueryFrontend) => 2,
+        (Size::Pico | Size::ExtraSmall, _) | (_, Role::QueryFrontend) | (Size::Small, Role::Compactor) => 2,
         (Size::Small, Role::Distributor | Role::Querier) | (Size::Medium, Role::Compactor) => 3,
-        (Size::Small, Role::Compactor) => 2,
         (Size::Medium, Role::Distributor) => 4,
         (Size::Medium, Role::Querier) => 5,
     }
