@@ -22,3 +22,6 @@ pub use footer::Footer;
 pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta};
 pub use scan::{Scan, Step};
 pub use write::{WriteOptions, Written, write};
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,7 @@ pub(crate) fn delta<'a>(
     if total != count as u64 {
         return Err(BlockError::corrupt("page", format!("{total} deltas, expected {count}")));
     }
-    let mini = if minis == 0 { 0 } else { block / minis };
+    let mini = block.checked_div(minis).unwrap_or(0);
     if mini == 0 || mini % 8 != 0 || block > 1 << 16 {
         return Err(BlockError::corrupt("page", format!("{minis} miniblocks in blocks of {block} deltas")));
     }

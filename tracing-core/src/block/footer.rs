@@ -2,7 +2,7 @@
 //!
 //! Guarantees: every range that comes out of here lies within the file's data, before its footer.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -53,6 +53,9 @@ pub(crate) enum Codec {
     Snappy,
     Zstd,
 }
+
+/// A data page's range in the file, and the first row it holds.
+pub(crate) type PagePlace = (Range<u64>, u64);
 
 /// The last bytes of the file, as they were fetched.
 #[derive(Debug)]
@@ -380,10 +383,10 @@ impl RawChunk {
     }
 }
 
-/// Places of a column's data pages: each page's range in the file and the first row it holds.
-pub(crate) fn offset_index(bytes: &[u8], chunk: &Chunk) -> Result<Arc<[(Range<u64>, u64)]>, BlockError> {
+/// Places of a column's data pages.
+pub(crate) fn offset_index(bytes: &[u8], chunk: &Chunk) -> Result<Vec<PagePlace>, BlockError> {
     let mut reader = Reader::new(bytes, "offset index");
-    let mut pages: Vec<(Range<u64>, u64)> = Vec::new();
+    let mut pages: Vec<PagePlace> = Vec::new();
     let mut fields = Fields::default();
     while let Some((id, wire)) = reader.field(&mut fields)? {
         if (id, wire) != (1, Wire::List) {
@@ -412,7 +415,7 @@ pub(crate) fn offset_index(bytes: &[u8], chunk: &Chunk) -> Result<Arc<[(Range<u6
     if pages.first().is_some_and(|(_, row)| *row != 0) {
         return Err(reader.error("the first page does not start at the first row"));
     }
-    Ok(pages.into())
+    Ok(pages)
 }
 
 /// First and last trace id of each page, from the column index of the column that holds them; empty where

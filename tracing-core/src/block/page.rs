@@ -257,10 +257,10 @@ impl<'a> Pages<'a> {
             (def, rep, body.slice(body.len() - left.len()..))
         };
         let defined = self.column.levels(self.spec, count, &def, &rep)?;
-        self.values(header.encoding, values, defined)
+        self.values(header.encoding, &values, defined)
     }
 
-    fn values(&mut self, encoding: i64, page: Bytes, count: usize) -> Result<(), BlockError> {
+    fn values(&mut self, encoding: i64, page: &Bytes, count: usize) -> Result<(), BlockError> {
         let kind = self.spec.kind;
         if count == 0 {
             return Ok(());
@@ -282,21 +282,21 @@ impl<'a> Pages<'a> {
                 let first = entries.count();
                 let push = |start, length| entries.push(start, length);
                 match encoding {
-                    0 => decode::plain_bytes(&page, 0, count, push)?,
-                    _ => decode::delta_length(&page, 0, count, push)?,
+                    0 => decode::plain_bytes(page, 0, count, push)?,
+                    _ => decode::delta_length(page, 0, count, push)?,
                 }
                 entries.indexes.extend(first as u32..entries.count() as u32);
                 Ok(())
             }
             (Values::Numbers(out), 0) => match kind {
-                Kind::Bool => decode::plain_bools(out, &page, count),
-                Kind::Int32 | Kind::Uint32 => decode::plain(out, &page, count, |bytes: [u8; 4]| {
+                Kind::Bool => decode::plain_bools(out, page, count),
+                Kind::Int32 | Kind::Uint32 => decode::plain(out, page, count, |bytes: [u8; 4]| {
                     i64::from(i32::from_le_bytes(bytes)).cast_unsigned()
                 }),
-                _ => decode::plain(out, &page, count, u64::from_le_bytes),
+                _ => decode::plain(out, page, count, u64::from_le_bytes),
             },
             (Values::Numbers(out), 3) if kind == Kind::Bool => {
-                let mut left = &*page;
+                let mut left = &**page;
                 let packed = decode::prefixed(&mut left)
                     .ok_or_else(|| BlockError::corrupt("page", "booleans end too early"))?;
                 let mut bools: Vec<u8> = Vec::new();
@@ -306,7 +306,7 @@ impl<'a> Pages<'a> {
             }
             (Values::Numbers(out), 5) if kind != Kind::Bool && kind != Kind::Double => {
                 let bits = if matches!(kind, Kind::Int32 | Kind::Uint32) { 32 } else { 64 };
-                decode::delta(out, &page, count, bits).map(drop)
+                decode::delta(out, page, count, bits).map(drop)
             }
             (_, encoding) => {
                 Err(BlockError::corrupt("page", format!("encoding {encoding} is not read for {kind:?}")))
@@ -337,7 +337,7 @@ impl Column {
         let (width, max) = max(spec.def);
         decode::hybrid(&mut self.def, def, width, count, max)?;
         let new = self.def.get(before..).unwrap_or_default();
-        Ok(new.iter().filter(|&&level| level == spec.def).count())
+        Ok(new.iter().map(|level| usize::from(*level == spec.def)).sum())
     }
 
     /// Drops all rows but `rows`, which count from the first row that was read.

@@ -76,6 +76,13 @@ struct Pick {
     rows: Option<Range<u64>>,
 }
 
+/// The rows of a row group that are wanted.
+enum Rows {
+    None,
+    All,
+    One(u64),
+}
+
 /// Either what was asked for, or the ranges that must come first.
 enum Have<T> {
     Yes(T),
@@ -142,8 +149,9 @@ impl Scan {
             match std::mem::replace(&mut self.stage, Stage::Rows) {
                 Stage::Rows => match self.rows()? {
                     Have::Need(ranges) => return Ok(Step::Need(ranges)),
-                    Have::Yes(None) => self.end_group(),
-                    Have::Yes(Some(rows)) => self.stage = Stage::Columns(rows),
+                    Have::Yes(Rows::None) => self.end_group(),
+                    Have::Yes(Rows::All) => self.stage = Stage::Columns(None),
+                    Have::Yes(Rows::One(row)) => self.stage = Stage::Columns(Some(row..row + 1)),
                 },
                 Stage::Columns(rows) => match self.columns(rows.clone())? {
                     Have::Need(ranges) => {
@@ -177,15 +185,15 @@ impl Scan {
         self.held.clear();
     }
 
-    /// The rows of the present row group that are wanted: none, all, or one.
-    fn rows(&mut self) -> Result<Have<Option<Option<Range<u64>>>>, BlockError> {
+    /// Which rows of the present row group are wanted.
+    fn rows(&mut self) -> Result<Have<Rows>, BlockError> {
         let rows = self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows);
         let Some(id) = self.target else {
-            return Ok(Have::Yes((rows > 0).then_some(None)));
+            return Ok(Have::Yes(if rows > 0 { Rows::All } else { Rows::None }));
         };
         let (_, chunk) = self.footer.chunk(self.groups.start, Leaf::TraceId)?;
         if rows == 0 || chunk.bounds.is_some_and(|(first, last)| id < first || id > last) {
-            return Ok(Have::Yes(None));
+            return Ok(Have::Yes(Rows::None));
         }
         let indexes: Vec<_> = [&chunk.offset_index, &chunk.column_index].into_iter().flatten().collect();
         if let Some(ranges) = self.missing(indexes.into_iter()) {
@@ -200,11 +208,10 @@ impl Scan {
             let Values::Bytes(ids) = self.read(&pick)?.values else { continue };
             let row = ids.indexes.iter().position(|&at| ids.entry(at) == id.0);
             if let Some(row) = row {
-                let row = first + row as u64;
-                return Ok(Have::Yes(Some(Some(row..row + 1))));
+                return Ok(Have::Yes(Rows::One(first + row as u64)));
             }
         }
-        Ok(Have::Yes(None))
+        Ok(Have::Yes(Rows::None))
     }
 
     /// The pages of the ids that may hold `id`, each with its first row.

@@ -333,60 +333,74 @@ impl Specs {
     }
 }
 
-/// The schema as the Parquet crate takes it.
-pub(crate) fn parquet_schema() -> Result<TypePtr, BlockError> {
-    let list = |name: &str, element: &str| {
-        format!("required group {name} (LIST) {{ repeated group list {{ {element} }} }}\n")
-    };
-    let structs = |name: &str, fields: &str| list(name, &format!("required group element {{ {fields} }}"));
-    let attributes = structs(
-        "Attrs",
-        &[
-            "required binary Key (STRING); required boolean IsArray;",
-            &list("Value", "required binary element (STRING);"),
-            &list("ValueInt", "required int64 element (INTEGER(64,true));"),
-            &list("ValueDouble", "required double element;"),
-            &list("ValueBool", "required boolean element;"),
-            "optional binary ValueUnsupported (STRING);",
-        ]
-        .concat(),
-    ) + "required int32 DroppedAttributesCount (INTEGER(32,true));\n";
-    let strings = |names: &[(&str, &str)]| {
-        names.iter().map(|(n, _)| format!("optional binary {n} (STRING);")).collect::<String>()
-    };
-    let dedicated = "required group DedicatedAttributes { ".to_owned()
-        + &(1..=DEDICATED).map(|i| format!("optional binary String{i:02} (STRING);")).collect::<String>()
-        + "}\n";
+fn list(name: &str, element: &str) -> String {
+    format!("required group {name} (LIST) {{ repeated group list {{ {element} }} }}\n")
+}
+
+fn structs(name: &str, fields: &str) -> String {
+    list(name, &format!("required group element {{ {fields} }}"))
+}
+
+fn strings(names: &[(&str, &str)]) -> String {
+    let column = |(name, _): &(&str, &str)| format!("optional binary {name} (STRING);");
+    names.iter().map(column).collect::<Vec<_>>().concat()
+}
+
+fn dedicated_group() -> String {
+    let column = |i| format!("optional binary String{i:02} (STRING);");
+    let columns = (1..=DEDICATED).map(column).collect::<Vec<_>>().concat();
+    format!("required group DedicatedAttributes {{ {columns} }}\n")
+}
+
+fn attributes_group() -> String {
+    let fields = [
+        "required binary Key (STRING); required boolean IsArray;",
+        &list("Value", "required binary element (STRING);"),
+        &list("ValueInt", "required int64 element (INTEGER(64,true));"),
+        &list("ValueDouble", "required double element;"),
+        &list("ValueBool", "required boolean element;"),
+        "optional binary ValueUnsupported (STRING);",
+    ];
+    structs("Attrs", &fields.concat()) + "required int32 DroppedAttributesCount (INTEGER(32,true));\n"
+}
+
+fn span_group(attributes: &str) -> String {
     let event = format!(
         "required int64 TimeSinceStartNano (INTEGER(64,false)); required binary Name (STRING); {attributes}"
     );
     let link = format!(
         "required binary TraceID; required binary SpanID; required binary TraceState (STRING); {attributes}"
     );
-    let span = [
+    [
         "required binary SpanID; required binary ParentSpanID; required int32 ParentID (INTEGER(32,true));
          required int32 NestedSetLeft (INTEGER(32,true)); required int32 NestedSetRight (INTEGER(32,true));
          required binary Name (STRING); required int64 Kind (INTEGER(64,true));
          required binary TraceState (STRING); required int64 StartTimeUnixNano (INTEGER(64,false));
          required int64 DurationNano (INTEGER(64,false)); required int64 StatusCode (INTEGER(64,true));
          required binary StatusMessage (STRING);\n",
-        &attributes,
+        attributes,
         &structs("Events", &event),
         "required int32 DroppedEventsCount (INTEGER(32,true));\n",
         &structs("Links", &link),
         "required int32 DroppedLinksCount (INTEGER(32,true));\n",
         &strings(&SPAN_SLOTS[..STATUS_CODE_SLOT]),
         "optional int64 HttpStatusCode (INTEGER(64,true));\n",
-        &dedicated,
+        &dedicated_group(),
     ]
-    .concat();
+    .concat()
+}
+
+/// The schema as the Parquet crate takes it.
+pub(crate) fn parquet_schema() -> Result<TypePtr, BlockError> {
+    let attributes = attributes_group();
     let scope = format!(
         "required group Scope {{ required binary Name (STRING); required binary Version (STRING); {attributes} }} {}",
-        structs("Spans", &span)
+        structs("Spans", &span_group(&attributes))
     );
     let resource = format!(
-        "required group Resource {{ {attributes} required binary ServiceName (STRING); {} {dedicated} }} {}",
+        "required group Resource {{ {attributes} required binary ServiceName (STRING); {} {} }} {}",
         strings(&RESOURCE_SLOTS),
+        dedicated_group(),
         structs("ss", &scope)
     );
     let trace = format!(

@@ -111,11 +111,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A boolean within a list.
-    pub(crate) fn list_bool(&mut self) -> Result<bool, BlockError> {
-        Ok(self.byte()? == 1)
-    }
-
     /// Passes over a value that nobody wants.
     pub(crate) fn skip(&mut self, wire: Wire) -> Result<(), BlockError> {
         self.skip_at(wire, 0)

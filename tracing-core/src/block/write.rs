@@ -58,6 +58,8 @@ pub struct Written {
     pub index: Bytes,
 }
 
+/// Spans, or traces, that make a page.
+const PAGE_ROWS: usize = 16 << 10;
 /// Compressed bytes, or text of distinct strings, at which a row group ends in any case.
 const MAX_HELD: usize = 64 << 20;
 
@@ -87,9 +89,21 @@ pub fn write<T: Borrow<SpanTable>, W: Write + Send>(
     id: BlockId,
     sink: W,
 ) -> Result<Written, BlockError> {
+    write_pages(rows, options, tenant, id, sink, PAGE_ROWS)
+}
+
+/// As [`write`], with pages of `page_rows` spans or traces.
+pub(crate) fn write_pages<T: Borrow<SpanTable>, W: Write + Send>(
+    rows: impl IntoIterator<Item = (T, u32)>,
+    options: &WriteOptions,
+    tenant: &Tenant,
+    id: BlockId,
+    sink: W,
+    page_rows: usize,
+) -> Result<Written, BlockError> {
     let slots = Slots::checked(&options.dedicated)?;
     let mut file = File::new(sink)?;
-    let mut group = Group::new(&slots)?;
+    let mut group = Group::new(&slots, page_rows)?;
     let mut seen = Seen::default();
     for (table, row) in rows {
         seen.add(table.borrow(), row)?;

@@ -20,6 +20,7 @@ pub(crate) struct Assembly {
     table: SpanTable,
     spine: Option<Leaf>,
     below: [Option<Leaf>; 2],
+    only_levels: Vec<Leaf>,
     keys: Vec<(Level, Keys)>,
     slots: Vec<(Level, usize, Sparse)>,
 }
@@ -32,7 +33,8 @@ pub(crate) fn misfit(spec: &Spec, found: usize, expected: usize) -> BlockError {
 
 impl Assembly {
     pub(crate) fn new(plan: &Plan) -> Self {
-        Self { spine: plan.spine, below: plan.below, ..Self::default() }
+        let only_levels = plan.only_levels.clone();
+        Self { spine: plan.spine, below: plan.below, only_levels, ..Self::default() }
     }
 
     /// Takes one column in.
@@ -52,11 +54,14 @@ impl Assembly {
         match spec.leaf {
             Leaf::Attribute(level, Part::Key) => {
                 let owners = self.owners(level);
-                let keys = Keys::read(spec, &column, owners, wanted.keys(level), &mut self.table.strings)?;
+                let wanted = wanted.keys(level);
+                let strings = &mut self.table.strings;
+                let keys = Keys::read(spec, &column, owners, wanted.as_deref(), strings)?;
                 self.keys.push((level, keys));
                 Ok(())
             }
             Leaf::Attribute(..) => Ok(()),
+            leaf if self.only_levels.contains(&leaf) => Ok(()),
             Leaf::Slot(level, slot) => {
                 let sparse = Sparse::read(spec, column, self.owners(level), &mut self.table.strings)?;
                 self.slots.push((level, slot, sparse));

@@ -45,13 +45,13 @@ impl Keys {
         spec: &Spec,
         column: &Column,
         owners: usize,
-        wanted: Option<Vec<&str>>,
+        wanted: Option<&[&str]>,
         strings: &mut Strings,
     ) -> Result<Self, BlockError> {
         let Values::Bytes(entries) = &column.values else { return Err(misfit(spec, 0, owners)) };
         let is_wanted = |entry| {
             let key = entries.entry(entry);
-            wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|name| name.as_bytes() == key))
+            wanted.is_none_or(|wanted| wanted.iter().any(|name| name.as_bytes() == key))
         };
         let is_wanted: Vec<bool> = (0..entries.count() as u32).map(is_wanted).collect();
         let depth = spec.rep - 1;

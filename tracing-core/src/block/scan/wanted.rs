@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) spine: Option<Leaf>,
     /// The same for spans and their events, and for spans and their links; only where these are wanted.
     pub(crate) below: [Option<Leaf>; 2],
+    /// Of these two, the columns whose values nobody asked for.
+    pub(crate) only_levels: Vec<Leaf>,
 }
 
 pub(crate) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
@@ -75,13 +77,13 @@ impl Wanted {
 
     /// The columns to read of a row group.
     pub(crate) fn columns(&self, footer: &Footer, group: usize) -> Result<Plan, BlockError> {
-        let mut plan = Plan::default();
-        plan.leaves = match &self.projection {
+        let leaves: Vec<_> = match &self.projection {
             Projection::Everything => specs().into_iter().map(|spec| spec.leaf).collect(),
             Projection::Some { columns, .. } => {
                 columns.iter().flat_map(|column| leaves(*column)).copied().collect()
             }
         };
+        let mut plan = Plan { leaves, ..Plan::default() };
         plan.leaves.retain(|leaf| !matches!(leaf, Leaf::TraceIdText | Leaf::TraceDuration | Leaf::Slot(..)));
         for level in LEVELS {
             let Some(keys) = self.keys(level) else {
@@ -96,13 +98,14 @@ impl Wanted {
             let wanted = slots.filter(|(_, name)| name.as_deref().is_some_and(|name| keys.contains(&name)));
             plan.leaves.extend(wanted.map(|(slot, _)| Leaf::Slot(level, slot)));
         }
-        plan.spine = Some(cheapest(&mut plan.leaves, &SPAN, footer, group)?);
+        plan.spine = Some(plan.cheapest(&SPAN, footer, group)?);
         for (below, (level, leaves)) in
             [(Level::Event, &EVENT[..]), (Level::Link, &LINK[..])].into_iter().enumerate()
         {
             let wanted = leaves.iter().any(|leaf| plan.leaves.contains(leaf)) || self.any_key(level);
-            if wanted && let Some(slot) = plan.below.get_mut(below) {
-                *slot = Some(cheapest(&mut plan.leaves, leaves, footer, group)?);
+            if wanted {
+                let leaf = plan.cheapest(leaves, footer, group)?;
+                plan.below.iter_mut().skip(below).take(1).for_each(|slot| *slot = Some(leaf));
             }
         }
         // Levels first: what is read later is held against them.
@@ -121,27 +124,25 @@ impl Wanted {
     }
 }
 
-/// The one of `candidates` that is read anyway, or else the smallest, which is then added to `leaves`.
-fn cheapest(
-    leaves: &mut Vec<Leaf>,
-    candidates: &[Leaf],
-    footer: &Footer,
-    group: usize,
-) -> Result<Leaf, BlockError> {
-    if let Some(leaf) = candidates.iter().find(|leaf| leaves.contains(leaf)) {
-        return Ok(*leaf);
-    }
-    let mut best: Option<(u64, Leaf)> = None;
-    for leaf in candidates {
-        let (_, chunk) = footer.chunk(group, *leaf)?;
-        let size = chunk.range.end - chunk.range.start;
-        if best.is_none_or(|(least, _)| size < least) {
-            best = Some((size, *leaf));
+impl Plan {
+    /// The one of `candidates` that is read anyway, or else the smallest, which is then read for its levels.
+    fn cheapest(&mut self, candidates: &[Leaf], footer: &Footer, group: usize) -> Result<Leaf, BlockError> {
+        if let Some(leaf) = candidates.iter().find(|leaf| self.leaves.contains(leaf)) {
+            return Ok(*leaf);
         }
+        let mut best: Option<(u64, Leaf)> = None;
+        for leaf in candidates {
+            let (_, chunk) = footer.chunk(group, *leaf)?;
+            let size = chunk.range.end - chunk.range.start;
+            if best.is_none_or(|(least, _)| size < least) {
+                best = Some((size, *leaf));
+            }
+        }
+        let (_, leaf) = best.ok_or_else(|| BlockError::corrupt("data.parquet", "no column of spans"))?;
+        self.leaves.push(leaf);
+        self.only_levels.push(leaf);
+        Ok(leaf)
     }
-    let (_, leaf) = best.ok_or_else(|| BlockError::corrupt("data.parquet", "no column of spans"))?;
-    leaves.push(leaf);
-    Ok(leaf)
 }
 
 fn leaves(column: Column) -> &'static [Leaf] {

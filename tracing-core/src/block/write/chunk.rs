@@ -343,7 +343,8 @@ impl Chunk {
             Some(Bounds::Bool(min, max)) => Statistics::new(Some(min), Some(max), None, nulls, false),
             Some(Bounds::Bytes(min, max)) => {
                 let exact = (min.len() <= MAX_BOUND, max.len() <= MAX_BOUND);
-                let (min, max) = (ByteArray::from(least(&min)), ByteArray::from(most(&max)?));
+                let max = most(&max).unwrap_or(max);
+                let (min, max) = (ByteArray::from(least(&min)), ByteArray::from(max));
                 let statistics = ValueStatistics::new(Some(min), Some(max), None, nulls, false);
                 statistics.with_min_is_exact(exact.0).with_max_is_exact(exact.1).into()
             }
@@ -418,7 +419,7 @@ impl Bounds {
             Self::Uint(min, max) => (number(*min), number(*max)),
             Self::Double(min, max) => (min.to_le_bytes().into(), max.to_le_bytes().into()),
             Self::Bool(min, max) => (vec![u8::from(*min)], vec![u8::from(*max)]),
-            // Text that has no bound of that length is as good as unbounded; it starts with U+10FFFF.
+            // Without a bound of that length there is only the value itself.
             Self::Bytes(min, max) => (least(min), most(max).unwrap_or_else(|| max.clone())),
         }
     }
@@ -446,20 +447,31 @@ fn least(value: &[u8]) -> Vec<u8> {
     value.get(..boundary(value)).unwrap_or(value).to_vec()
 }
 
-/// An upper bound that is not too long: a prefix whose last byte is one more.
+/// An upper bound that is not too long: a prefix whose last character, or byte, is the next one; `None`
+/// where there is no next.
 fn most(value: &[u8]) -> Option<Vec<u8>> {
     let mut prefix = least(value);
     if prefix.len() == value.len() {
         return Some(prefix);
     }
+    if let Ok(text) = std::str::from_utf8(&prefix) {
+        // Text sorts by its characters as by its bytes.
+        let (at, next) = text.char_indices().rev().find_map(|(at, last)| Some((at, next_char(last)?)))?;
+        return Some([&text.as_bytes()[..at], next.encode_utf8(&mut [0; 4]).as_bytes()].concat());
+    }
     while let Some(last) = prefix.pop() {
-        // The next character of ASCII is one, too; of a longer one the bytes before decide.
-        if last < 0x7f {
-            prefix.push(last + 1);
+        if let Some(next) = last.checked_add(1) {
+            prefix.push(next);
             return Some(prefix);
         }
     }
     None
+}
+
+fn next_char(last: char) -> Option<char> {
+    let next = last as u32 + 1;
+    // Behind the gap of the surrogates.
+    char::from_u32(next).or_else(|| char::from_u32(next + 0x800))
 }
 
 /// Where a text is cut: at most [`MAX_BOUND`] bytes, never within a character.

@@ -19,8 +19,6 @@ use crate::{
     table::{Level, Offsets, SpanTable},
 };
 
-/// Spans, or traces, that make a page.
-const PAGE_ROWS: usize = 16 << 10;
 /// Estimated bytes that make a page.
 const PAGE_BYTES: u64 = 8 << 20;
 pub(super) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
@@ -37,6 +35,8 @@ pub(super) struct Group<T> {
     /// Traces of the page that is being collected.
     page: Rows,
     page_estimate: u64,
+    /// Spans, or traces, that make a page.
+    page_rows: usize,
     rows: usize,
     estimate: u64,
     held: usize,
@@ -53,7 +53,7 @@ pub(super) struct Page {
 }
 
 impl<T: Borrow<SpanTable>> Group<T> {
-    pub(super) fn new(slots: &Slots) -> Result<Self, BlockError> {
+    pub(super) fn new(slots: &Slots, page_rows: usize) -> Result<Self, BlockError> {
         let mut group = Self {
             specs: specs().into_iter().map(Arc::new).collect(),
             slots: slots.clone(),
@@ -62,6 +62,7 @@ impl<T: Borrow<SpanTable>> Group<T> {
             chunks: Vec::new(),
             press: Press::new()?,
             page: Rows::default(),
+            page_rows,
             page_estimate: 0,
             rows: 0,
             estimate: 0,
@@ -102,7 +103,7 @@ impl<T: Borrow<SpanTable>> Group<T> {
         let estimate = self.sources.table(number).map_or(0, |table| estimate(table, row as usize));
         self.estimate += estimate;
         self.page_estimate += estimate;
-        let full = self.page.spans.len() >= PAGE_ROWS || self.page.traces.len() >= PAGE_ROWS;
+        let full = self.page.spans.len() >= self.page_rows || self.page.traces.len() >= self.page_rows;
         if full || self.page_estimate >= PAGE_BYTES {
             self.end_page()?;
         }
