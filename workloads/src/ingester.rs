@@ -294,6 +294,9 @@ impl Ingester {
 impl Inner {
     async fn push(&self, push: Push) -> Result<(), PushError> {
         let Push { tenant, slices } = push;
+        if slices.is_empty() {
+            return Ok(());
+        }
         self.wait_for_room().await?;
         let records: Vec<_> = slices
             .iter()

@@ -60,7 +60,7 @@ impl Store {
     pub fn open(options: StoreOptions) -> Result<Arc<Self>, StoreError> {
         let place = match options.backend {
             Backend::Local { path } => {
-                std::fs::create_dir_all(&path).map_err(|e| StoreError::disk("create", &path, e))?;
+                disk::create_root(&path)?;
                 Place::Disk(path)
             }
             Backend::S3(s3) => {

@@ -63,6 +63,11 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
     place().map_err(|e| StoreError::disk("write", to, e))
 }
 
+/// Creates the directory that everything else stands in, durably.
+pub(super) fn create_root(root: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(root).and_then(|()| sync_parent(root)).map_err(|e| StoreError::disk("create", root, e))
+}
+
 /// Creates a directory and those above it up to `root`, durably.
 pub(super) fn create_dir(root: &Path, dir: &Path) -> Result<(), StoreError> {
     let create = || {
@@ -119,5 +124,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    // A relative path of one name has the empty path as its parent.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }

@@ -16,6 +16,10 @@ use crate::{
 /// by the place of their successor before that was written. Covers the difference of two clocks too.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 
+/// Most blocks of a tenant that are remembered by a process that commits and never polls, as an ingester
+/// alone does: its list is asked by nobody.
+const MAX_UNPOLLED: usize = 1000;
+
 /// One tenant's blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Blocks {
@@ -43,6 +47,7 @@ enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     tenants: BTreeMap<Tenant, Blocks>,
+    polled: bool,
     /// What was done since the running poll began; `None` while none runs.
     changes: Option<Vec<Change>>,
 }
@@ -71,6 +76,7 @@ impl Lists {
     /// meantime is done again on top of it.
     pub(super) fn install(&mut self, began: Timestamp, found: BTreeMap<Tenant, Found>) {
         self.tenants.clear();
+        self.polled = true;
         for (tenant, mut found) in found {
             let since = began.saturating_sub(OVERLAP).unwrap_or(began);
             let recent = found.compacted.iter().filter(|m| m.compacted.is_some_and(|at| at > since));
@@ -122,6 +128,9 @@ impl Lists {
         let mut seen = HashSet::new();
         live.retain(|m| seen.insert(m.id));
         live.sort_by(|a, b| b.end.cmp(&a.end).then(a.id.cmp(&b.id)));
+        if !self.polled {
+            live.truncate(MAX_UNPOLLED);
+        }
         compacted.sort_by(|a, b| a.compacted.cmp(&b.compacted).then(a.id.cmp(&b.id)));
         if live.is_empty() && compacted.is_empty() {
             self.tenants.remove(&tenant);

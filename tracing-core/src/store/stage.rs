@@ -41,10 +41,11 @@ impl Stage {
     /// removed.
     ///
     /// # Errors
-    /// What the disk says. A block whose meta cannot be read is one: its spans may be nowhere else.
+    /// What the disk says. A block whose meta was damaged is none: its files are kept beside the directory,
+    /// below a name that ends in `.corrupt`, and everything else goes on.
     pub fn open(root: impl Into<PathBuf>) -> Result<(Self, Vec<Staged>), StoreError> {
         let root = root.into();
-        fs::create_dir_all(&root).map_err(|e| StoreError::disk("create", &root, e))?;
+        disk::create_root(&root)?;
         let mut staged = Vec::new();
         for tenant in sub(&root)? {
             for dir in sub(&tenant)? {
@@ -53,11 +54,13 @@ impl Stage {
                     disk::remove_block(&dir)?;
                     continue;
                 }
-                let json = disk::read(&meta)?;
-                let read = Meta::from_json(&json);
-                let key = meta.display().to_string();
-                let meta = Arc::new(read.map_err(|source| StoreError::Block { key, source })?);
-                staged.push(Staged { meta, dir });
+                match Meta::from_json(&disk::read(&meta)?) {
+                    Ok(meta) => staged.push(Staged { meta: Arc::new(meta), dir }),
+                    Err(error) => {
+                        let aside = set_aside(&root, &dir)?;
+                        tracing::error!(block = %dir.display(), aside = %aside.display(), %error, "a staged block is damaged and was set aside");
+                    }
+                }
             }
         }
         staged.sort_by(|a, b| a.meta.end.cmp(&b.meta.end).then(a.meta.id.cmp(&b.meta.id)));
@@ -103,6 +106,14 @@ impl Stage {
     fn dir(&self, tenant: &Tenant, block: BlockId) -> PathBuf {
         self.root.join(tenant.as_str()).join(block.to_string())
     }
+}
+
+fn set_aside(root: &Path, dir: &Path) -> Result<PathBuf, StoreError> {
+    let aside = root.with_added_extension("corrupt");
+    let to = aside.join(dir.file_name().unwrap_or_default());
+    let moved = fs::create_dir_all(&aside).and_then(|()| fs::rename(dir, &to));
+    moved.map_err(|e| StoreError::disk("set aside", dir, e))?;
+    Ok(to)
 }
 
 fn sub(dir: &Path) -> Result<BTreeSet<PathBuf>, StoreError> {

@@ -173,3 +173,15 @@ fn meta_last_on_the_stage_what_a_crash_left_unfinished_is_removed_at_the_next_st
     assert_eq!(found[0].meta, finished.meta);
     assert!(!left.exists());
 }
+
+#[test]
+fn a_staged_block_that_was_damaged_is_set_aside_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("blocks");
+    let (_, damaged) = stage(&root);
+    std::fs::write(damaged.dir.join(META), "{\"form").unwrap();
+    let (_, found) = Stage::open(&root).unwrap();
+    assert!(found.is_empty());
+    let kept = dir.path().join("blocks.corrupt").join(damaged.meta.id.to_string());
+    assert_eq!(std::fs::metadata(kept.join(DATA)).unwrap().len(), SIZE as u64);
+}

@@ -69,6 +69,8 @@ impl Disk {
     fn start(options: DiskOptions, faults: Faults) -> Result<Self, HomeError> {
         let DiskOptions { path, segment_bytes } = options;
         fs::create_dir_all(&path).map_err(|e| failed("create", &path, e))?;
+        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        sync_dir(parent)?;
         let lock = lock(&path)?;
         let (writer, commits) = mpsc::channel();
         let mut files = Writer { path: path.clone(), segment_bytes, open: None, faults };

@@ -20,6 +20,9 @@ use tracing_core::{
 /// Shards of a tenant, so that pushes and a search wait for each other less.
 const SHARDS: usize = 4;
 
+/// Bytes decoded while a shard is locked.
+const STEP_BYTES: usize = 256 << 10;
+
 /// Spans of all tenants.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -132,9 +135,12 @@ impl TenantHead {
 
     /// Everything in it, as tables. Decodes what is not decoded yet: not for a thread that must not block.
     pub(super) fn view(&self) -> LiveView {
-        let view = |shard: &Mutex<Shard>| match &mut *lock(shard) {
-            Shard::Live(live) => live.snapshot(),
-            Shard::Frozen(frozen) => frozen.view(),
+        let view = |shard: &Mutex<Shard>| {
+            decode(shard, Instant::now());
+            match &mut *lock(shard) {
+                Shard::Live(live) => live.snapshot(),
+                Shard::Frozen(frozen) => frozen.view(),
+            }
         };
         LiveView { tables: self.shards.iter().flat_map(|shard| view(shard).tables).collect() }
     }
@@ -152,20 +158,14 @@ impl TenantHead {
 
     /// Decodes traces that have been quiet since `idle_since`. As [`TenantHead::view`], it may take a while.
     pub(super) fn settle(&self, idle_since: Instant) {
-        for shard in &self.shards {
-            // In steps, so that pushes and searches get their turn between them.
-            while let Shard::Live(live) = &mut *lock(shard) {
-                if !live.settle(idle_since, 1 << 20) {
-                    break;
-                }
-            }
-        }
+        self.shards.iter().for_each(|shard| decode(shard, idle_since));
     }
 
     /// Every trace once, ascending by id. Nothing may be pushed any more.
     pub(super) fn freeze(&self) -> Vec<(Arc<SpanTable>, u32)> {
         let mut rows = Vec::new();
         for shard in &self.shards {
+            decode(shard, Instant::now());
             let mut shard = lock(shard);
             if let Shard::Live(live) = &mut *shard {
                 *shard = Shard::Frozen(Arc::new(std::mem::take(live).freeze()));
@@ -184,6 +184,22 @@ impl TenantHead {
             Shard::Frozen(frozen) => frozen.traces(),
         };
         self.shards.iter().map(traces).sum()
+    }
+}
+
+/// Decodes traces that have been quiet since `idle_since`, in steps, so that pushes and searches get their
+/// turn between them. Ends when it has done what there was when it began.
+fn decode(shard: &Mutex<Shard>, idle_since: Instant) {
+    let mut steps = match &*lock(shard) {
+        Shard::Live(live) => live.pending_bytes() / STEP_BYTES + 1,
+        Shard::Frozen(_) => 0,
+    };
+    while steps > 0 {
+        steps = match &mut *lock(shard) {
+            Shard::Live(live) => usize::from(live.settle(idle_since, STEP_BYTES)) * (steps - 1),
+            Shard::Frozen(_) => 0,
+        };
+        std::thread::yield_now();
     }
 }
 

@@ -38,6 +38,11 @@ fn fail_once(step: Step, nth: u64, kind: io::ErrorKind) -> impl Fn(Step) -> io::
     }
 }
 
+/// As the end of a process does, gives the directory free.
+async fn close(log: Log) {
+    log.close().await;
+}
+
 async fn replay(path: &Path) -> (Vec<u8>, Replayed) {
     let (log, generations) = open(path).await;
     let (mut ids, mut total) = (Vec::new(), Replayed::default());
@@ -50,7 +55,7 @@ async fn replay(path: &Path) -> (Vec<u8>, Replayed) {
         total.damaged += replayed.damaged;
         total.torn_bytes += replayed.torn_bytes;
     }
-    log.close().await;
+    close(log).await;
     (ids, total)
 }
 
@@ -69,7 +74,7 @@ async fn what_is_acknowledged_is_replayed_in_order() {
     for n in 1..=5 {
         log.append(&[record(n)]).await.unwrap();
     }
-    log.close().await;
+    close(log).await;
     assert_eq!(replay(dir.path()).await.0, [1, 2, 3, 4, 5]);
     assert_eq!(replay(dir.path()).await.0, [1, 2, 3, 4, 5], "a replay removes nothing");
 }
@@ -94,7 +99,7 @@ async fn appends_at_the_same_time_share_commits() {
     }
     let commits = log.stats().commits.load(Ordering::SeqCst);
     assert!(commits < 50, "{commits} commits for 200 appends");
-    Arc::into_inner(log).unwrap().close().await;
+    close(Arc::into_inner(log).unwrap()).await;
     assert_eq!(replay(dir.path()).await.0.len(), 200);
 }
 
@@ -109,7 +114,7 @@ async fn a_rotation_parts_what_was_queued_before_from_what_came_after() {
     assert_eq!(before, ended);
     assert_eq!(after.number, ended.number + 1);
     log.remove(&ended).await.unwrap();
-    log.close().await;
+    close(log).await;
     assert_eq!(replay(dir.path()).await.0, [2]);
 }
 
@@ -127,7 +132,7 @@ async fn a_full_disk_fails_the_commit_takes_back_its_bytes_and_recovers_by_itsel
     let refused = log.append(&[record(2)]).await.unwrap_err();
     assert!(matches!(&refused, AppendError::Home(e) if matches!(**e, HomeError::Full { .. })), "{refused}");
     log.append(&[record(3)]).await.unwrap();
-    log.close().await;
+    close(log).await;
     let (ids, replayed) = replay(dir.path()).await;
     assert_eq!((ids, replayed.damaged, replayed.torn_bytes), (vec![1, 3], 0, 0));
     assert_eq!(files(dir.path()).len(), 1, "the file goes on to be used");
@@ -142,7 +147,7 @@ async fn torn_bytes_that_cannot_be_taken_back_are_left_behind_in_their_own_file(
     log.append(&[record(1)]).await.unwrap();
     log.append(&[record(2)]).await.unwrap_err();
     log.append(&[record(3)]).await.unwrap();
-    log.close().await;
+    close(log).await;
     let (ids, replayed) = replay(dir.path()).await;
     assert_eq!((ids, replayed.damaged), (vec![1, 3], 1));
 }
@@ -155,7 +160,7 @@ async fn after_a_failed_fsync_the_commit_is_written_again_to_another_file() {
     for n in 1..=3 {
         log.append(&[record(n)]).await.unwrap();
     }
-    log.close().await;
+    close(log).await;
     assert_eq!(files(dir.path()).len(), 2);
     assert_eq!(replay(dir.path()).await.0, [1, 2, 3]);
 }
@@ -168,7 +173,7 @@ async fn a_commit_whose_fsync_fails_twice_is_refused_and_the_next_succeeds() {
     let (log, _) = open_failing(dir.path(), move |step| first(step).and(second(step))).await;
     log.append(&[record(1)]).await.unwrap_err();
     log.append(&[record(2)]).await.unwrap();
-    log.close().await;
+    close(log).await;
     assert_eq!(replay(dir.path()).await.0, [2]);
 }
 
@@ -178,7 +183,7 @@ async fn a_torn_tail_is_cut_off_once_and_is_not_fatal() {
     let (log, _) = open(dir.path()).await;
     log.append(&[record(1)]).await.unwrap();
     log.append(&[record(2)]).await.unwrap();
-    log.close().await;
+    close(log).await;
     let file = files(dir.path()).remove(0);
     let whole = fs::read(&file).unwrap();
     fs::write(&file, &whole[..whole.len() - 3]).unwrap();
@@ -195,7 +200,7 @@ async fn damage_in_the_middle_is_passed_over_counted_and_set_aside() {
     for n in 1..=3 {
         log.append(&[record(n)]).await.unwrap();
     }
-    log.close().await;
+    close(log).await;
     let file = files(dir.path()).remove(0);
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
@@ -222,7 +227,7 @@ async fn a_file_that_has_grown_is_followed_by_another() {
     for n in 1..=4 {
         log.append(&[record(n)]).await.unwrap();
     }
-    log.close().await;
+    close(log).await;
     assert_eq!(files(dir.path()).len(), 2);
     assert_eq!(replay(dir.path()).await.0, [1, 2, 3, 4]);
 }
