@@ -6,11 +6,17 @@
 
 mod admin;
 mod cluster;
+mod graph;
 mod health;
 mod metrics;
+mod storage;
 mod target;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -22,15 +28,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 use vivace_config::Config;
 
+use graph::{Graph, Services};
 pub use health::{Health, Phase};
 pub use metrics::resident_bytes;
 pub use target::{Target, TargetError};
 
 use crate::{
-    distributor::Distributor,
-    membership::{Membership, Role, State},
+    ingester::Ingester,
+    membership::{Membership, State},
     overrides::Overrides,
-    receiver::{Receivers, Tenancy},
+    receiver::Receivers,
     server::{Bound, Server},
 };
 
@@ -39,12 +46,15 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of Tempo whose API this is.
 pub const TEMPO_VERSION: &str = "2.10.0";
 
+const OVERRIDES_PERIOD: vivace_config::Duration = vivace_config::Duration::from_secs(10);
+
 /// A running process.
 #[derive(Debug)]
 pub struct App {
     health: Arc<Health>,
     config: Arc<Config>,
     membership: Arc<Membership>,
+    ingester: Option<Arc<Ingester>>,
     receivers: Option<Receivers>,
     http: Server,
     grpc: Server,
@@ -112,6 +122,7 @@ impl App {
 
     async fn run(config: Config) -> anyhow::Result<Self> {
         let target = check(&config)?;
+        let config = Arc::new(config);
         let health = Arc::new(Health::default());
         let http_routes = Routes::new(admin::early(Arc::clone(&health)));
         let http =
@@ -123,48 +134,47 @@ impl App {
         let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
 
         let overrides = Overrides::open(&config.overrides, &mut registry)?;
-        let period =
-            config.overrides.per_tenant_override_period.unwrap_or(vivace_config::Duration::from_secs(10));
+        let period = config.overrides.per_tenant_override_period.unwrap_or(OVERRIDES_PERIOD);
         tasks.spawn(Arc::clone(&overrides).watch(period.get(), stop.clone()));
         let options = cluster::options(&config, &target, grpc.address())?;
+        let address = options.grpc;
         let membership = Membership::start(options).await.context("memberlist")?;
-        health.set("memberlist", Phase::Running);
-
-        let tenancy = if config.multitenant() { Tenancy::Header } else { Tenancy::Single };
-        let grpc_routes = Router::new().fallback(unknown_method);
-        let receivers = if target.has(Role::Distributor) {
-            health.set("distributor", Phase::Starting);
-            let distributor = Distributor::new(
-                &config.distributor,
-                Arc::clone(&membership),
-                None,
-                Arc::clone(&overrides),
-                &mut registry,
-            );
-            let configured = &config.distributor.receivers;
-            Some(Receivers::start(configured, tenancy, distributor, &mut registry).await?)
-        } else {
-            None
+        let mut graph = Graph {
+            config: Arc::clone(&config),
+            target,
+            health: Arc::clone(&health),
+            registry,
+            membership: Arc::clone(&membership),
+            overrides: Arc::clone(&overrides),
+            address,
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            checks: Vec::new(),
         };
+        let Services { ingester, http: api, grpc: grpc_routes } = graph.services().await?;
+        let measured = middleware::from_fn_with_state(requests, metrics::measure);
+        let grpc_routes = grpc_routes.layer(measured.clone());
+        let grpc = grpc.serve(grpc_routes.clone());
+        membership.set_state(State::Active).await;
+        let receivers = graph.receivers(ingester.clone()).await?;
+        let Graph { registry, target, checks, .. } = graph;
 
-        let config = Arc::new(config);
+        let registry = Arc::new(registry);
         let admin = admin::Admin {
             health: Arc::clone(&health),
             config: Arc::clone(&config),
-            registry: Arc::new(registry),
+            registry,
             overrides,
+            ingester: ingester.clone(),
+            end: end.clone(),
         };
-        let measured = middleware::from_fn_with_state(requests, metrics::measure);
-        let api = admin::router(admin, &prefix(&config));
-        let grpc_routes = grpc_routes.layer(measured.clone());
-        http_routes.exchange(both(api.layer(measured), grpc_routes.clone()));
-        let grpc = grpc.serve(grpc_routes);
-        membership.set_state(State::Active).await;
+        let routes = admin::router(admin, &prefix(&config)).merge(api).layer(measured);
+        http_routes.exchange(both(routes, grpc_routes));
         for role in target.roles() {
             health.set(role.name(), Phase::Running);
         }
-        health.set_checks(Vec::new());
-        Ok(Self { health, config, membership, receivers, http, grpc, end, stop, tasks })
+        health.set_checks(checks);
+        Ok(Self { health, config, membership, ingester, receivers, http, grpc, end, stop, tasks })
     }
 
     /// Where the HTTP API is.
@@ -208,6 +218,11 @@ impl App {
         if let Some(receivers) = &self.receivers {
             receivers.stop().await;
         }
+        if let Some(ingester) = &self.ingester
+            && let Err(status) = ingester.shutdown(deadline(&self.config)).await
+        {
+            tracing::warn!(?status, "not everything was uploaded in time; the next start goes on with it");
+        }
         self.membership.leave().await;
         tokio::join!(self.http.stop(), self.grpc.stop());
         self.stop.cancel();
@@ -221,6 +236,13 @@ impl App {
 async fn unknown_method(request: Request) -> Response {
     let message = format!("unknown method {}", request.uri().path());
     tonic::Status::unimplemented(message).into_http()
+}
+
+/// When the upload of what is held must have ended.
+fn deadline(config: &Config) -> Instant {
+    // The rest of the stop takes some of the time that Kubernetes gives.
+    let graceful = config.server.graceful().get();
+    Instant::now() + graceful.saturating_sub(Duration::from_secs(4)).max(Duration::from_secs(1))
 }
 
 /// `http_api_prefix`, with a slash before and none behind.

@@ -5,6 +5,7 @@
 //! one refuses or is gone, to the next.
 
 mod channels;
+mod local;
 mod metrics;
 mod place;
 mod rate;
@@ -134,14 +135,40 @@ impl Distributor {
         }
         self.metrics.discarded(tenant, "invalid_trace_id", split.rejected.invalid_trace_id);
         self.metrics.discarded(tenant, "invalid_span_id", split.rejected.invalid_span_id);
-        if split.spans == 0 && split.rejected.spans > 0 {
-            return Err(Refusal::Invalid(split.rejected.first_reason));
+        let (traces, accepted) = self.fitting(tenant, split, limits.trace_bytes());
+        if accepted.spans == 0 && accepted.rejected > 0 {
+            return Err(Refusal::Invalid(accepted.reason));
         }
-        let Split { traces, spans, rejected } = split;
         let outcome = self.place(tenant, traces).await;
         self.metrics.pushed(begin.elapsed());
         outcome?;
-        Ok(Accepted { spans, rejected: rejected.spans, reason: rejected.first_reason })
+        Ok(accepted)
+    }
+
+    /// Leaves out traces of which this request alone has more bytes than a trace may have.
+    fn fitting(&self, tenant: &Tenant, split: Split, limit: Option<u64>) -> (Vec<TraceSlice>, Accepted) {
+        let Split { mut traces, spans, rejected } = split;
+        let mut accepted = Accepted { spans, rejected: rejected.spans, reason: rejected.first_reason };
+        let Some(limit) = limit else { return (traces, accepted) };
+        traces.retain(|slice| {
+            let fits = slice.otlp.len() as u64 <= limit;
+            if !fits {
+                let spans = u64::from(slice.spans);
+                accepted.spans -= spans;
+                accepted.rejected += spans;
+                if accepted.reason.is_empty() {
+                    let bytes = slice.otlp.len();
+                    accepted.reason = format!(
+                        "TRACE_TOO_LARGE: max size of trace ({limit} bytes, max_bytes_per_trace) exceeded by {bytes} \
+                         bytes of trace {} for tenant {tenant}",
+                        slice.id
+                    );
+                }
+                self.metrics.discarded(tenant, "trace_too_large", spans);
+            }
+            fits
+        });
+        (traces, accepted)
     }
 
     /// Sends each slice to the first member that takes it.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod compactor;
 pub mod distributor;
 pub mod frontend;
 pub mod ingester;

@@ -11,10 +11,11 @@ use axum::{
 };
 use http::{StatusCode, header};
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use vivace_config::Config;
 
-use super::{Health, TEMPO_VERSION, VERSION};
-use crate::overrides::Overrides;
+use super::{Health, Phase, TEMPO_VERSION, VERSION, deadline};
+use crate::{ingester::Ingester, overrides::Overrides};
 
 /// What the routes show.
 #[derive(Clone)]
@@ -23,6 +24,9 @@ pub(super) struct Admin {
     pub(super) config: Arc<Config>,
     pub(super) registry: Arc<Registry>,
     pub(super) overrides: Arc<Overrides>,
+    pub(super) ingester: Option<Arc<Ingester>>,
+    /// Cancelled when the process shall end.
+    pub(super) end: CancellationToken,
 }
 
 const ENDPOINTS: &str = "\
@@ -65,6 +69,8 @@ pub(super) fn router(admin: Admin, prefix: &str) -> Router {
         .route("/status/runtime_config", get(async |State(admin): State<Admin>| admin.runtime_config()))
         .route(&format!("{prefix}/api/echo"), any(async || "echo"))
         .route(&format!("{prefix}/api/status/buildinfo"), any(async || build_info()))
+        .route("/flush", get(flush).post(flush))
+        .route("/shutdown", get(shutdown).post(shutdown))
         .with_state(admin)
 }
 
@@ -146,4 +152,33 @@ impl Admin {
     fn runtime_config(&self) -> String {
         format!("GET /status/runtime_config\n---\n{}", yaml(&self.overrides.table()))
     }
+}
+
+async fn flush(State(admin): State<Admin>) -> Response {
+    match &admin.ingester {
+        None => no_ingester(),
+        Some(ingester) => match ingester.flush().await {
+            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        },
+    }
+}
+
+/// Uploads what the ingester holds, answers, and ends the process.
+async fn shutdown(State(admin): State<Admin>) -> Response {
+    let Some(ingester) = &admin.ingester else { return no_ingester() };
+    admin.health.set("ingester", Phase::Stopping);
+    let outcome = ingester.shutdown(deadline(&admin.config)).await;
+    admin.end.cancel();
+    match outcome {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(status) => {
+            let text = format!("not everything was uploaded in time: {status:?}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+fn no_ingester() -> Response {
+    (StatusCode::NOT_FOUND, "this process is no ingester\n").into_response()
 }

@@ -16,7 +16,8 @@ pub enum Phase {
     Stopping,
 }
 
-type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// What a service says of itself.
+pub(super) type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The services of the process, and what each says of itself.
 #[derive(Default)]

@@ -1,5 +1,8 @@
 //! Integration tests of the workloads, one binary.
 
 mod admin;
+mod cluster;
+mod ingest;
 mod process;
 mod proto;
+mod whole;

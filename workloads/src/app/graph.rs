@@ -1,0 +1,198 @@
+//! The services of each role, built in the order in which they need each other. IO.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use axum::Router;
+use prometheus_client::registry::Registry;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_core::{engine::Engine, store::Store};
+use vivace_config::Config;
+
+use super::{Health, Phase, Target, health::Check, storage, unknown_method};
+use crate::{
+    api::{self, ApiOptions},
+    compactor::Compactor,
+    distributor::{Distributor, Keeper, PushService},
+    frontend::{Frontend, FrontendOptions},
+    ingester::Ingester,
+    membership::{Membership, Role},
+    overrides::Overrides,
+    querier::{Querier, QuerierOptions},
+    receiver::{Receivers, Tenancy},
+    rpc::LiveService,
+};
+
+/// The start waits so long for the first list of blocks.
+const FIRST_POLL: Duration = Duration::from_secs(2);
+
+/// What all services are built from.
+pub(super) struct Graph {
+    pub(super) config: Arc<Config>,
+    pub(super) target: Target,
+    pub(super) health: Arc<Health>,
+    pub(super) registry: Registry,
+    pub(super) membership: Arc<Membership>,
+    pub(super) overrides: Arc<Overrides>,
+    /// Where this process is reached by others.
+    pub(super) address: SocketAddr,
+    /// Cancelled when everything shall end.
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) checks: Vec<(&'static str, Check)>,
+}
+
+/// The services that run, and the routes to them.
+pub(super) struct Services {
+    pub(super) ingester: Option<Arc<Ingester>>,
+    pub(super) http: Router,
+    pub(super) grpc: Router,
+}
+
+impl Graph {
+    /// Starts everything but the receivers. When this answers, what was acknowledged before is searchable.
+    pub(super) async fn services(&mut self) -> anyhow::Result<Services> {
+        let mut http = Router::new();
+        let mut grpc = tonic::service::Routes::builder();
+        let stores = [Role::Ingester, Role::Querier, Role::QueryFrontend, Role::Compactor];
+        if !stores.into_iter().any(|role| self.target.has(role)) {
+            return Ok(Services { ingester: None, http, grpc: Router::new().fallback(unknown_method) });
+        }
+        let store = storage::open(&self.config.storage.trace)?;
+        let engine = Engine::new(Arc::clone(&store), threads());
+        let ingester = self.ingester(&store, &engine).await?;
+        if let Some(ingester) = &ingester {
+            let keeper: Arc<dyn Keeper> = Arc::clone(ingester) as _;
+            grpc.add_service(PushService::server(keeper));
+            grpc.add_service(LiveService::new(Arc::clone(ingester)).into_server());
+        }
+        let frontend = self.frontend(&store);
+        if let Some(frontend) = &frontend {
+            http = http.merge(api::router(Arc::clone(frontend), ApiOptions::of(&self.config)));
+            grpc.add_service(frontend.queue_service(self.stop.clone()).into_server());
+        }
+        self.querier(&engine, ingester.clone(), frontend.as_deref());
+        if self.target.has(Role::Compactor) && self.config.compactor.disabled != Some(true) {
+            let (settings, overrides) = (&self.config.compactor.compaction, Arc::clone(&self.overrides));
+            let compactor = Compactor::new(settings, Arc::clone(&store), overrides, &mut self.registry);
+            self.tasks.spawn(compactor.run(self.stop.clone()));
+        }
+        if self.target.has(Role::QueryFrontend) || self.target.has(Role::Compactor) {
+            self.poll(&store).await;
+        }
+        let grpc = grpc.routes().into_axum_router().fallback(unknown_method);
+        Ok(Services { ingester, http, grpc })
+    }
+
+    async fn ingester(
+        &mut self,
+        store: &Arc<Store>,
+        engine: &Arc<Engine>,
+    ) -> anyhow::Result<Option<Arc<Ingester>>> {
+        if !self.target.has(Role::Ingester) {
+            return Ok(None);
+        }
+        self.health.set(Role::Ingester.name(), Phase::Starting);
+        let options = storage::ingester(&self.config);
+        let ingester = Ingester::start(options, Arc::clone(store), Arc::clone(engine), &mut self.registry)
+            .await
+            .with_context(|| {
+                format!("ingester: storage.trace.wal.path {}", self.config.storage.trace.wal_path())
+            })?;
+        let asked = Arc::clone(&ingester);
+        self.checks.push(("Ingester", Box::new(move || asked.ready())));
+        Ok(Some(ingester))
+    }
+
+    fn frontend(&mut self, store: &Arc<Store>) -> Option<Arc<Frontend>> {
+        if !self.target.has(Role::QueryFrontend) {
+            return None;
+        }
+        let frontend = Frontend::new(
+            FrontendOptions::of(&self.config),
+            Arc::clone(store),
+            Arc::clone(&self.membership),
+            Arc::clone(&self.overrides),
+            &mut self.registry,
+        );
+        self.tasks.spawn(Arc::clone(&frontend).follow_members(self.stop.clone()));
+        let asked = Arc::clone(&frontend);
+        self.checks.push(("Query Frontend", Box::new(move || asked.ready())));
+        Some(frontend)
+    }
+
+    fn querier(
+        &mut self,
+        engine: &Arc<Engine>,
+        ingester: Option<Arc<Ingester>>,
+        frontend: Option<&Frontend>,
+    ) {
+        if !self.target.has(Role::Querier) {
+            return;
+        }
+        let options = QuerierOptions::of(&self.config, super::cluster::host_name());
+        let local = ingester.map(|ingester| (self.address, ingester));
+        let querier = Querier::new(options, Arc::clone(engine), local, &mut self.registry);
+        if let Some(frontend) = frontend {
+            self.tasks.spawn(Arc::clone(&querier).serve_local(frontend, self.stop.clone()));
+        }
+        if self.config.querier.frontend_address().is_some() {
+            self.tasks.spawn(querier.serve_remote(self.stop.clone()));
+        }
+    }
+
+    /// Keeps the block list fresh. It is read before the start goes on, unless the store takes long to answer;
+    /// the process is ready only once it was read.
+    async fn poll(&mut self, store: &Arc<Store>) {
+        let every = self.config.storage.trace.blocklist_poll().get().max(Duration::from_secs(1));
+        self.tasks.spawn(drop_result(store.spawn_poller(every, self.stop.clone())));
+        let asked = Arc::clone(store);
+        let polled = move || match asked.poll_stats().polls.load(Ordering::Relaxed) {
+            0 => Err("the block list was not read yet".to_owned()),
+            _ => Ok(()),
+        };
+        let first = async {
+            while polled().is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(FIRST_POLL, first).await.is_err() {
+            tracing::warn!("the store has not listed its blocks yet; queries are answered once it has");
+        }
+        self.checks.push(("Block list", Box::new(polled)));
+    }
+
+    /// Opens the receivers, last: who sends now is heard.
+    pub(super) async fn receivers(
+        &mut self,
+        ingester: Option<Arc<Ingester>>,
+    ) -> anyhow::Result<Option<Receivers>> {
+        if !self.target.has(Role::Distributor) {
+            return Ok(None);
+        }
+        let distributor = Distributor::new(
+            &self.config.distributor,
+            Arc::clone(&self.membership),
+            ingester.map(|ingester| ingester as _),
+            Arc::clone(&self.overrides),
+            &mut self.registry,
+        );
+        let tenancy = if self.config.multitenant() { Tenancy::Header } else { Tenancy::Single };
+        let configured = &self.config.distributor.receivers;
+        Ok(Some(Receivers::start(configured, tenancy, distributor, &mut self.registry).await?))
+    }
+}
+
+/// Threads that compute: the processors that this process may use.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+async fn drop_result(task: tokio::task::JoinHandle<()>) {
+    // A poller that panicked has said so itself.
+    let _ = task.await;
+}
