@@ -6,6 +6,8 @@ mod error;
 mod live;
 mod lookup;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

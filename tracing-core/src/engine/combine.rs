@@ -169,7 +169,9 @@ mod tests {
         let parts: Vec<_> = (0..200).map(|i| part(vec![hit(i, u64::from(i) * 7919 % 199, 1)])).collect();
         let answer = |parts: Vec<SearchPart>| {
             let mut combiner = Combiner::new(5);
-            parts.into_iter().for_each(|part| combiner.add(part));
+            for part in parts {
+                combiner.add(part);
+            }
             combiner.finish()
         };
         let forward = answer(parts.clone());

@@ -12,6 +12,8 @@ mod projection;
 mod spansets;
 mod stages;
 mod test;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use hit::{OwnedValue, ROOT_NOT_RECEIVED, ServiceStats, SpanHit, SpanSet, TimeRange, TraceHit};

@@ -12,7 +12,10 @@ const EXCERPT: usize = 60;
 /// the place in the query with what was expected, and a query that would have been valid where one can be
 /// told. All of these are the client's error (HTTP 400).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryError {
+pub struct QueryError(Box<Details>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
     problem: Problem,
     message: String,
     place: Option<Place>,
@@ -46,14 +49,17 @@ struct Place {
 
 impl QueryError {
     pub(crate) fn new(problem: Problem, message: impl Into<String>) -> Self {
-        Self { problem, message: message.into(), place: None, expected: None, suggestion: None }
+        let message = message.into();
+        Self(Box::new(Details { problem, message, place: None, expected: None, suggestion: None }))
     }
 
     /// A syntax error at `span` of `text`: `what` is Tempo's wording without the position.
     pub(crate) fn syntax(text: &str, span: Range<usize>, what: &str) -> Self {
         let place = Place::of(text, span);
         let message = format!("parse error at line {}, col {}: {what}", place.line, place.column);
-        Self { place: Some(place), ..Self::new(Problem::Syntax, message) }
+        let mut error = Self::new(Problem::Syntax, message);
+        error.0.place = Some(place);
+        error
     }
 
     /// A valid query that this version does not answer; `what` names the part.
@@ -72,31 +78,31 @@ impl QueryError {
     }
 
     pub(crate) fn expecting(mut self, expected: impl Into<String>) -> Self {
-        self.expected = Some(expected.into());
+        self.0.expected = Some(expected.into());
         self
     }
 
     pub(crate) fn with_suggestion(mut self, suggestion: Option<String>) -> Self {
-        self.suggestion = self.suggestion.or(suggestion);
+        self.0.suggestion = self.0.suggestion.take().or(suggestion);
         self
     }
 
     /// Of what sort the error is.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        self.problem
+        self.0.problem
     }
 
     /// The first line without its prefix, as Tempo words it.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// A query that would have been valid and may be what was meant.
     #[must_use]
     pub fn suggestion(&self) -> Option<&str> {
-        self.suggestion.as_deref()
+        self.0.suggestion.as_deref()
     }
 }
 
@@ -125,18 +131,18 @@ fn floor(text: &str, at: usize) -> usize {
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.problem == Problem::TooLarge { "" } else { "invalid TraceQL query: " };
-        write!(f, "{prefix}{}", self.message)?;
-        if let Some(place) = &self.place {
+        let prefix = if self.0.problem == Problem::TooLarge { "" } else { "invalid TraceQL query: " };
+        write!(f, "{prefix}{}", self.0.message)?;
+        if let Some(place) = &self.0.place {
             let caret = "^".repeat(place.caret.len());
             write!(f, "\n  {}\n  {}{caret}", place.excerpt, " ".repeat(place.caret.start))?;
-            if let Some(expected) = &self.expected {
+            if let Some(expected) = &self.0.expected {
                 write!(f, " expected {expected}")?;
             }
-        } else if let Some(expected) = &self.expected {
+        } else if let Some(expected) = &self.0.expected {
             write!(f, "\n  expected {expected}")?;
         }
-        match &self.suggestion {
+        match &self.0.suggestion {
             Some(suggestion) => write!(f, "\n  did you mean: {suggestion}"),
             None => Ok(()),
         }

@@ -114,19 +114,15 @@ impl<'a> Lexer<'a> {
             }
             '0'..='9' => self.number(),
             c if c.is_alphabetic() || c == '_' => self.word(),
-            _ => match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
-                Some(sign) => {
+            _ => {
+                if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
                     self.at += sign.len();
-                    Ok(Token::Sign(sign))
+                    return Ok(Token::Sign(sign));
                 }
-                None => {
-                    let error = self.error(
-                        self.at..self.at + first.len_utf8(),
-                        &format!("syntax error: unexpected {first}"),
-                    );
-                    Err(if first == '\'' { error.expecting("a string in double quotes") } else { error })
-                }
-            },
+                let span = self.at..self.at + first.len_utf8();
+                let error = self.error(span, &format!("syntax error: unexpected {first}"));
+                Err(if first == '\'' { error.expecting("a string in double quotes") } else { error })
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl<'a> Context<'a> {
                 rows.iter().for_each(|row| spans.set_range(self.table.spans_of_resources(row..row + 1)));
             }
             Level::Scope => {
-                rows.iter().for_each(|row| spans.set_range(self.table.spans_of_scopes(row..row + 1)))
+                rows.iter().for_each(|row| spans.set_range(self.table.spans_of_scopes(row..row + 1)));
             }
             Level::Event => parents_with(&self.table.spans.events, rows, &mut spans),
             Level::Link => parents_with(&self.table.spans.links, rows, &mut spans),

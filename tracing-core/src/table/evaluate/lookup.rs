@@ -191,6 +191,6 @@ pub(crate) fn parent_id(id: SpanId) -> String {
 
 /// Bytes as hex without leading zeros.
 pub(crate) fn trimmed_hex(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.trim_start_matches('0').to_owned()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).skip_while(|&digit| digit == 0);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

@@ -19,7 +19,7 @@ impl<'a> Context<'a> {
             SpansetPlan::Binary(op, sides) => {
                 let [left, right] = &**sides;
                 let (left, right) = (self.spanset(left, among), self.spanset(right, among));
-                self.combine(*op, left, right)
+                self.combine(*op, left, &right)
             }
             SpansetPlan::Pipeline(first, stages) => {
                 let sets = self.run(self.sets(&self.spanset(first, among)), stages);
@@ -30,10 +30,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn combine(&self, op: SpansetOp, mut left: Bitmap, right: Bitmap) -> Bitmap {
+    fn combine(&self, op: SpansetOp, mut left: Bitmap, right: &Bitmap) -> Bitmap {
         match op {
             SpansetOp::Or => {
-                left.or(&right);
+                left.or(right);
                 left
             }
             SpansetOp::And => {
@@ -41,11 +41,11 @@ impl<'a> Context<'a> {
                 for trace in 0..self.table.trace_count() {
                     let range = self.table.spans_of_trace(trace);
                     let has = |side: &Bitmap| side.iter_range(range.clone()).next().is_some();
-                    if has(&left) && has(&right) {
+                    if has(&left) && has(right) {
                         both.set_range(range);
                     }
                 }
-                left.or(&right);
+                left.or(right);
                 left.and(&both);
                 left
             }
@@ -54,7 +54,7 @@ impl<'a> Context<'a> {
                 for trace in 0..self.table.trace_count() {
                     let range = self.table.spans_of_trace(trace);
                     let side = |bits: &Bitmap| bits.iter_range(range.clone()).collect::<Vec<_>>();
-                    let (left, right) = (side(&left), side(&right));
+                    let (left, right) = (side(&left), side(right));
                     if right.is_empty() {
                         continue;
                     }

@@ -50,7 +50,7 @@ impl<'a> Context<'a> {
                     satisfies(condition, datum).then_some(set)
                 })
                 .collect(),
-            StagePlan::By { name, of } => sets.into_iter().flat_map(|set| self.by(set, name, of)).collect(),
+            StagePlan::By { name, of } => sets.into_iter().flat_map(|set| self.by(&set, name, of)).collect(),
             StagePlan::Coalesce => coalesce(sets),
         }
     }
@@ -70,13 +70,9 @@ impl<'a> Context<'a> {
             self.spanset(plan, &all)
         });
         for mut set in sets {
-            match &shared {
-                Some(spans) => set.spans.retain(|&span| spans.get(span as usize)),
-                None => {
-                    let spans = self.spanset(plan, &self.bitmap(&set));
-                    set.spans.retain(|&span| spans.get(span as usize));
-                }
-            }
+            let own = shared.is_none().then(|| self.spanset(plan, &self.bitmap(&set)));
+            let kept_spans = shared.as_ref().or(own.as_ref());
+            set.spans.retain(|&span| kept_spans.is_some_and(|spans| spans.get(span as usize)));
             if !set.spans.is_empty() {
                 kept.push(set);
             }
@@ -104,9 +100,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn by(&self, set: Set, name: &str, of: &'a Expr) -> Vec<Set> {
+    fn by(&self, set: &Set, name: &str, of: &'a Expr) -> Vec<Set> {
         let mut groups: Vec<Set> = Vec::new();
-        self.values(of, &self.bitmap(&set), |span, found| {
+        self.values(of, &self.bitmap(set), |span, found| {
             let mut data: Vec<OwnedValue> = found.data().into_iter().map(Datum::owned).collect();
             let value = match data.len() {
                 0 => OwnedValue::String("nil".to_owned()),
@@ -115,13 +111,12 @@ impl<'a> Context<'a> {
             };
             let known =
                 groups.iter_mut().find(|group| group.attributes.last().is_some_and(|(_, it)| *it == value));
-            match known {
-                Some(group) => group.spans.push(span as u32),
-                None => {
-                    let mut attributes = set.attributes.clone();
-                    attributes.push((name.to_owned(), value));
-                    groups.push(Set { trace: set.trace, spans: vec![span as u32], attributes });
-                }
+            if let Some(group) = known {
+                group.spans.push(span as u32);
+            } else {
+                let mut attributes = set.attributes.clone();
+                attributes.push((name.to_owned(), value));
+                groups.push(Set { trace: set.trace, spans: vec![span as u32], attributes });
             }
         });
         groups

@@ -106,12 +106,12 @@ pub(crate) fn satisfies(condition: &Condition, datum: Datum<'_>) -> bool {
 /// Whether an attribute's value is seen because of a condition: it satisfies it and is of the same type,
 /// whole and floating numbers being different ones.
 fn is_seen_by(condition: &Condition, datum: Datum<'_>) -> bool {
-    let same_type = match (&condition.value, datum) {
-        (Matcher::Literal(Literal::Float(_)), Datum::Int(_)) => false,
-        (Matcher::Literal(Literal::Int(_) | Literal::Duration(_)), Datum::Float(_)) => false,
-        _ => true,
-    };
-    same_type && satisfies(condition, datum)
+    let other_type = matches!(
+        (&condition.value, datum),
+        (Matcher::Literal(Literal::Float(_)), Datum::Int(_))
+            | (Matcher::Literal(Literal::Int(_) | Literal::Duration(_)), Datum::Float(_))
+    );
+    !other_type && satisfies(condition, datum)
 }
 
 /// Whether an attribute's value, or an element of it, is seen by a query.

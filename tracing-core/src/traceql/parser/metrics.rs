@@ -42,9 +42,8 @@ impl Parser<'_> {
         if let Some(word @ ("topk" | "bottomk")) = self.word() {
             self.at += 1;
             self.expect("(", "( and a number")?;
-            let count = match self.literal("a whole number")? {
-                Literal::Int(count) => count,
-                _ => return Err(self.unexpected("a whole number")),
+            let Literal::Int(count) = self.literal("a whole number")? else {
+                return Err(self.unexpected("a whole number"));
             };
             self.expect(")", ")")?;
             return Ok(if word == "topk" { SecondStage::TopK(count) } else { SecondStage::BottomK(count) });

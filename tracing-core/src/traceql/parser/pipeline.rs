@@ -108,13 +108,11 @@ impl Parser<'_> {
                 let at = parser.at;
                 parser.at += 1;
                 let right = parser.term(if sign == "^" { bound } else { bound + 1 })?;
-                left = match join(sign, left, right) {
-                    Some(joined) => joined,
-                    None => {
-                        parser.at = at;
-                        return Err(parser.unexpected("spansets on both sides, or scalars on both sides"));
-                    }
+                let Some(joined) = join(sign, left, right) else {
+                    parser.at = at;
+                    return Err(parser.unexpected("spansets on both sides, or scalars on both sides"));
                 };
+                left = joined;
             }
             Ok(left)
         })

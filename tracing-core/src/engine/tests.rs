@@ -1,0 +1,131 @@
+//! The same traces searched live and in a block, through the store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::block::{self, Meta, WriteOptions};
+use crate::model::{BlockId, Tenant, TraceId};
+use crate::store::{Stage, StoreOptions};
+use crate::table::Live;
+use crate::traceql::{Plan, parse};
+use crate::wire::otlp::{json_to_proto, split};
+
+const TRACES: u64 = 60;
+
+/// Sixty traces, a second apart, of a root and a child each.
+fn live() -> Live {
+    let mut live = Live::default();
+    for i in 0..TRACES {
+        let start = (1_790_000_000 + i) * 1_000_000_000;
+        let span = |id: u64, parent: &str, name: String| {
+            json!({
+                "traceId": format!("{:032x}", i + 1), "spanId": format!("{id:016x}"), "parentSpanId": parent,
+                "name": name, "kind": 1 + id, "startTimeUnixNano": start.to_string(),
+                "endTimeUnixNano": (start + id * 1_000_000).to_string(), "status": {"code": i % 3},
+                "attributes": [
+                    {"key": "n", "value": {"intValue": i.to_string()}},
+                    {"key": "list", "value": {"arrayValue": {"values": [{"stringValue": "a"}, {"stringValue": "b"}]}}},
+                ],
+                "events": [{"timeUnixNano": start.to_string(), "name": format!("event {}", i % 2)}],
+            })
+        };
+        let service = json!({"key": "service.name", "value": {"stringValue": format!("service {}", i % 5)}});
+        let spans = [span(1, "", "root".into()), span(2, &format!("{:016x}", 1), format!("child {}", i % 7))];
+        let body = json!({"resourceSpans": [{
+            "resource": {"attributes": [service]}, "scopeSpans": [{"scope": {"name": "lib"}, "spans": spans}],
+        }]});
+        for slice in split(&json_to_proto(body.to_string().as_bytes()).unwrap()).unwrap().traces {
+            live.push(slice.id, slice.otlp, Instant::now());
+        }
+    }
+    live
+}
+
+/// The traces as one committed block of several row groups.
+async fn block(dir: &std::path::Path) -> (Arc<Engine>, Arc<Meta>) {
+    let store = Store::open(StoreOptions::local(dir.join("store"))).unwrap();
+    let (stage, _) = Stage::open(dir.join("stage")).unwrap();
+    let (tenant, id) = (Tenant::single(), BlockId::random());
+    let file = std::fs::File::create(stage.begin(&tenant, id).unwrap()).unwrap();
+    let options = WriteOptions { row_group_bytes: 1500, ..WriteOptions::default() };
+    let written = block::write(live().freeze().rows(), &options, &tenant, id, file).unwrap();
+    let staged = stage.finish(&written).unwrap();
+    store.commit(&staged.meta, &staged.dir).await.unwrap();
+    assert!(staged.meta.row_groups > 2);
+    (Engine::new(store, 2), staged.meta)
+}
+
+fn plan(query: &str) -> Arc<Plan> {
+    Arc::new(Plan::search(&parse(query).unwrap()).unwrap())
+}
+
+fn limits(limit: usize) -> SearchLimits {
+    SearchLimits { limit, spss: 10, window: None }
+}
+
+#[tokio::test]
+async fn a_block_answers_as_the_live_tables_did_that_it_was_written_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = block(dir.path()).await;
+    let cancel = CancellationToken::new();
+    for query in [
+        "{ }",
+        "{ name = `root` }",
+        "{ name =~ `child [1-3]` && status = error }",
+        "{ .n > 30 && resource.service.name = `service 2` }",
+        "{ span.list != `a` || event:name = `event 1` }",
+        "{ .nothing = nil && kind = client }",
+        "{ status = ok } >> { duration > 1ms }",
+        "{ span.n = 7 } | select(instrumentation:name, .list)",
+        "{ traceDuration > 1ms && rootName = `root` } | count() > 1",
+        "{ name = `absent` }",
+    ] {
+        for limit in [1000, 7] {
+            let view = live().snapshot();
+            let there = engine.search_live(view, &plan(query), limits(limit), cancel.clone()).await.unwrap();
+            let all = 0..meta.row_groups as usize;
+            let here =
+                engine.search_block(&meta, all, &plan(query), limits(limit), cancel.clone()).await.unwrap();
+            assert_eq!(here.hits, there.hits, "{query}");
+            assert_eq!(here.stats.inspected_spans, TRACES * 2);
+            assert!(here.hits.is_sorted_by(|a, b| a.start > b.start));
+        }
+    }
+}
+
+#[tokio::test]
+async fn row_groups_that_are_searched_apart_add_up_to_the_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = block(dir.path()).await;
+    let cancel = CancellationToken::new();
+    let mut combiner = Combiner::new(5);
+    let newer = plan("{ .n >= 50 }");
+    for group in 0..meta.row_groups as usize + 2 {
+        let part = engine.search_block(&meta, group..group + 1, &newer, limits(5), cancel.clone());
+        combiner.add(part.await.unwrap());
+    }
+    let part = combiner.finish();
+    let newest: Vec<_> = part.hits.iter().map(|hit| hit.trace_id).collect();
+    assert_eq!(newest, (56..=60).rev().map(|n: u128| TraceId(n.to_be_bytes())).collect::<Vec<_>>());
+    assert_eq!(part.stats.inspected_traces, TRACES);
+}
+
+#[tokio::test]
+async fn a_search_that_nobody_waits_for_ends_and_a_block_outside_the_window_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = block(dir.path()).await;
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let part = engine.search_block(&meta, 0..9, &plan("{ }"), limits(5), cancel.clone()).await;
+    assert!(matches!(part, Err(EngineError::Cancelled)));
+    let part = engine.search_live(live().snapshot(), &plan("{ }"), limits(5), cancel).await;
+    assert!(matches!(part, Err(EngineError::Cancelled)));
+    let window = crate::table::evaluate::TimeRange { start: 0, end: 1_000 };
+    let past = SearchLimits { window: Some(window), ..limits(5) };
+    let part = engine.search_block(&meta, 0..9, &plan("{ }"), past, CancellationToken::new()).await.unwrap();
+    assert_eq!((part.hits.len(), part.stats.inspected_bytes), (0, 0));
+}
