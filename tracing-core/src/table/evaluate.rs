@@ -28,7 +28,8 @@ use stages::Set;
 /// projection of the same rows.
 #[derive(Clone, Debug, Default)]
 pub struct Matches {
-    sets: Vec<Set>,
+    found: Found,
+    /// Position and start of each trace, by position.
     starts: Vec<(u32, u64)>,
     /// Traces that were looked at.
     pub inspected_traces: u64,
@@ -36,11 +37,25 @@ pub struct Matches {
     pub inspected_spans: u64,
 }
 
+/// The spans that matched. Sets cost memory for each trace, and are made where stages need them, or of those
+/// traces alone that are shown.
+#[derive(Clone, Debug)]
+enum Found {
+    Spans(Bitmap),
+    Sets(Vec<Set>),
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self::Sets(Vec::new())
+    }
+}
+
 impl Matches {
     /// Whether nothing matched.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
+        self.starts.is_empty()
     }
 
     /// Start of each trace that matched, nanoseconds since 1970.
@@ -57,7 +72,9 @@ impl Matches {
         }
         self.starts.sort_unstable();
         let kept = &self.starts;
-        self.sets.retain(|set| kept.binary_search_by_key(&set.trace, |(trace, _)| *trace).is_ok());
+        if let Found::Sets(sets) = &mut self.found {
+            sets.retain(|set| kept.binary_search_by_key(&set.trace, |(trace, _)| *trace).is_ok());
+        }
     }
 }
 
@@ -87,9 +104,19 @@ pub fn search(plan: &Plan, table: &SpanTable, alive: Option<&Bitmap>, window: Op
         return matches;
     }
     let selected = context.spanset(&plan.spansets, &among);
-    matches.sets = context.run(context.sets(&selected), &plan.stages);
-    matches.starts = matches.sets.iter().map(|set| (set.trace, time(set.trace as usize).0)).collect();
-    matches.starts.dedup();
+    let traces: Vec<u32> = if plan.stages.is_empty() {
+        let has = |trace: &u32| selected.iter_range(table.spans_of_trace(*trace as usize)).next().is_some();
+        let traces = (0..table.trace_count() as u32).filter(has).collect();
+        matches.found = Found::Spans(selected);
+        traces
+    } else {
+        let sets = context.run(context.sets(&selected), &plan.stages);
+        let mut traces: Vec<u32> = sets.iter().map(|set| set.trace).collect();
+        traces.dedup();
+        matches.found = Found::Sets(sets);
+        traces
+    };
+    matches.starts = traces.into_iter().map(|trace| (trace, time(trace as usize).0)).collect();
     matches
 }
 
@@ -97,5 +124,12 @@ pub fn search(plan: &Plan, table: &SpanTable, alive: Option<&Bitmap>, window: Op
 /// [`output`] and the rows of the table that was searched.
 #[must_use]
 pub fn hits(plan: &Plan, table: &SpanTable, matches: &Matches, spss: usize) -> Vec<TraceHit> {
-    answer::hits(plan, table, &matches.sets, spss)
+    let context = Context::new(plan, table);
+    match &matches.found {
+        Found::Sets(sets) => context.hits(sets, spss),
+        Found::Spans(selected) => {
+            let set = |(trace, _): &(u32, u64)| context.set(selected, *trace as usize);
+            context.hits(&matches.starts.iter().filter_map(set).collect::<Vec<_>>(), spss)
+        }
+    }
 }

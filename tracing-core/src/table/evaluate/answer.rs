@@ -9,10 +9,17 @@ use super::lookup::Found;
 use super::stages::Set;
 use super::value::Datum;
 use crate::table::SpanTable;
-use crate::traceql::{Field, Intrinsic, Plan, Scope};
+use crate::traceql::{Field, Intrinsic, Scope};
 
 impl Context<'_> {
-    pub(crate) fn hit(&self, trace: usize, sets: &[Set], spss: usize) -> TraceHit {
+    /// Answers of the sets, which stand by trace.
+    pub(crate) fn hits(&self, sets: &[Set], spss: usize) -> Vec<TraceHit> {
+        sets.chunk_by(|a, b| a.trace == b.trace)
+            .filter_map(|of_trace| Some(self.hit(of_trace.first()?.trace as usize, of_trace, spss)))
+            .collect()
+    }
+
+    fn hit(&self, trace: usize, sets: &[Set], spss: usize) -> TraceHit {
         let traces = &self.table.traces;
         let text = |code: Option<&crate::table::Code>| {
             code.map_or_else(String::new, |&code| self.table.strings.text(code).to_owned())
@@ -120,12 +127,4 @@ fn is_of_several(field: &Field) -> bool {
         Field::Attribute(attribute) => matches!(attribute.scope, Scope::Event | Scope::Link),
         Field::Intrinsic(_) => true,
     }
-}
-
-/// Answers of matches; see [`super::hits`].
-pub(crate) fn hits(plan: &Plan, table: &SpanTable, sets: &[Set], spss: usize) -> Vec<TraceHit> {
-    let context = Context::new(plan, table);
-    sets.chunk_by(|a, b| a.trace == b.trace)
-        .filter_map(|of_trace| Some(context.hit(of_trace.first()?.trace as usize, of_trace, spss)))
-        .collect()
 }

@@ -119,10 +119,14 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The value of an expression at each of some spans.
-    pub(crate) fn values(&self, expr: &'a Expr, among: &Bitmap, mut each: impl FnMut(usize, Found<'a>)) {
+    /// The value of an expression at any of some spans.
+    pub(crate) fn values<'s>(
+        &'s self,
+        expr: &'a Expr,
+        among: &Bitmap,
+    ) -> impl Fn(usize) -> Found<'a> + use<'s, 'a> {
         let operand = self.operand(expr, among);
-        among.iter().for_each(|span| each(span, self.value(&operand, span)));
+        move |span| self.value(&operand, span)
     }
 }
 

@@ -1,7 +1,5 @@
 //! What becomes of the spansets that the first stage selected.
 
-use std::ops::Range;
-
 use super::context::Context;
 use super::hit::OwnedValue;
 use super::lookup::Found;
@@ -9,7 +7,7 @@ use super::value::{Datum, satisfies};
 use crate::table::Bitmap;
 use crate::traceql::arithmetic::{Number, compute, order};
 use crate::traceql::syntax::Aggregate;
-use crate::traceql::{BinaryOp, Expr, SpansetPlan, StagePlan};
+use crate::traceql::{BinaryOp, SpansetPlan, StagePlan};
 
 /// Spans of one trace that belong together.
 #[derive(Clone, Debug)]
@@ -23,15 +21,14 @@ pub(crate) struct Set {
 impl<'a> Context<'a> {
     /// One set of each trace that has selected spans.
     pub(crate) fn sets(&self, selected: &Bitmap) -> Vec<Set> {
-        let mut sets = Vec::new();
-        for trace in 0..self.table.trace_count() {
-            let range: Range<usize> = self.table.spans_of_trace(trace);
-            let spans: Vec<u32> = selected.iter_range(range).map(|span| span as u32).collect();
-            if !spans.is_empty() {
-                sets.push(Set { trace: trace as u32, spans, attributes: Vec::new() });
-            }
-        }
-        sets
+        (0..self.table.trace_count()).filter_map(|trace| self.set(selected, trace)).collect()
+    }
+
+    /// The selected spans of a trace, where there are any.
+    pub(crate) fn set(&self, selected: &Bitmap, trace: usize) -> Option<Set> {
+        let range = self.table.spans_of_trace(trace);
+        let spans: Vec<u32> = selected.iter_range(range).map(|span| span as u32).collect();
+        (!spans.is_empty()).then(|| Set { trace: trace as u32, spans, attributes: Vec::new() })
     }
 
     pub(crate) fn run(&self, sets: Vec<Set>, stages: &'a [StagePlan]) -> Vec<Set> {
@@ -41,86 +38,89 @@ impl<'a> Context<'a> {
     fn stage(&self, sets: Vec<Set>, stage: &'a StagePlan) -> Vec<Set> {
         match stage {
             StagePlan::Filter(plan) => self.filter(sets, plan),
-            StagePlan::Aggregate { name, aggregate, of, condition } => sets
-                .into_iter()
-                .filter_map(|mut set| {
-                    let value = self.aggregate(*aggregate, of.as_ref(), &set)?;
+            StagePlan::Aggregate { name, aggregate, of, condition } => {
+                let of = of.as_ref().map(|of| self.values(of, &self.spans_of_sets(&sets)));
+                let kept = sets.into_iter().filter_map(|mut set| {
+                    let value = match &of {
+                        None => Number::Int(set.spans.len() as i64),
+                        Some(of) => aggregated(*aggregate, set.spans.iter().map(|&span| of(span as usize)))?,
+                    };
                     let datum = Datum::from_number(value);
                     set.attributes.push((name.clone(), datum.owned()));
                     satisfies(condition, datum).then_some(set)
-                })
-                .collect(),
-            StagePlan::By { name, of } => sets.into_iter().flat_map(|set| self.by(&set, name, of)).collect(),
+                });
+                kept.collect()
+            }
+            StagePlan::By { name, of } => {
+                let of = self.values(of, &self.spans_of_sets(&sets));
+                sets.iter().flat_map(|set| by(set, name, &of)).collect()
+            }
             StagePlan::Coalesce => coalesce(sets),
         }
     }
 
-    fn bitmap(&self, set: &Set) -> Bitmap {
+    fn spans_of_sets(&self, sets: &[Set]) -> Bitmap {
         let mut spans = Bitmap::none(self.table.span_count());
-        set.spans.iter().for_each(|&span| spans.set(span as usize));
+        sets.iter().flat_map(|set| &set.spans).for_each(|&span| spans.set(span as usize));
         spans
     }
 
-    fn filter(&self, sets: Vec<Set>, plan: &'a SpansetPlan) -> Vec<Set> {
-        let mut kept = Vec::new();
-        // A filter looks at one span at a time, and need be evaluated only once for all sets.
-        let shared = matches!(plan, SpansetPlan::Filter(_)).then(|| {
-            let mut all = Bitmap::none(self.table.span_count());
-            sets.iter().flat_map(|set| &set.spans).for_each(|&span| all.set(span as usize));
-            self.spanset(plan, &all)
-        });
-        for mut set in sets {
-            let own = shared.is_none().then(|| self.spanset(plan, &self.bitmap(&set)));
-            let kept_spans = shared.as_ref().or(own.as_ref());
-            set.spans.retain(|&span| kept_spans.is_some_and(|spans| spans.get(span as usize)));
-            if !set.spans.is_empty() {
-                kept.push(set);
-            }
+    fn filter(&self, mut sets: Vec<Set>, plan: &'a SpansetPlan) -> Vec<Set> {
+        // What looks at one span, or at one set of each trace, need be evaluated only once for all.
+        let at_once = matches!(plan, SpansetPlan::Filter(_)) || sets.is_sorted_by(|a, b| a.trace < b.trace);
+        let shared = at_once.then(|| self.spanset(plan, &self.spans_of_sets(&sets)));
+        for set in &mut sets {
+            let own =
+                shared.is_none().then(|| self.spanset(plan, &self.spans_of_sets(std::slice::from_ref(set))));
+            let kept = shared.as_ref().or(own.as_ref());
+            set.spans.retain(|&span| kept.is_some_and(|kept| kept.get(span as usize)));
         }
-        kept
+        sets.retain(|set| !set.spans.is_empty());
+        sets
     }
+}
 
-    /// The aggregate of a set; `None` where no span has a number.
-    fn aggregate(&self, aggregate: Aggregate, of: Option<&'a Expr>, set: &Set) -> Option<Number> {
-        let Some(of) = of else { return Some(Number::Int(set.spans.len() as i64)) };
-        let mut total = None;
-        let mut count = 0_i64;
-        self.values(of, &self.bitmap(set), |_, found| {
-            let Found::One(datum) = found else { return };
-            let Some(number) = datum.number() else { return };
-            count += 1;
-            total = Some(match total {
-                None => number,
-                Some(before) => join(aggregate, before, number),
-            });
+/// The aggregate of values; `None` where there is no number among them.
+fn aggregated<'t>(aggregate: Aggregate, values: impl Iterator<Item = Found<'t>>) -> Option<Number> {
+    let numbers = values.filter_map(|found| match found {
+        Found::One(datum) => datum.number(),
+        _ => None,
+    });
+    let (mut total, mut count) = (None, 0);
+    for number in numbers {
+        count += 1;
+        total = Some(match total {
+            None => number,
+            Some(before) => join(aggregate, before, number),
         });
-        match aggregate {
-            Aggregate::Avg => total.map(|total| average(total, count)),
-            _ => total,
+    }
+    match aggregate {
+        Aggregate::Avg => total.map(|total| average(total, count)),
+        _ => total,
+    }
+}
+
+/// The spans of a set, apart by the value they have.
+fn by<'t>(set: &Set, name: &str, of: &impl Fn(usize) -> Found<'t>) -> Vec<Set> {
+    let mut groups: Vec<Set> = Vec::new();
+    for &span in &set.spans {
+        let found = of(span as usize);
+        let mut data: Vec<OwnedValue> = found.data().into_iter().map(Datum::owned).collect();
+        let value = match data.len() {
+            0 => OwnedValue::String("nil".to_owned()),
+            1 => data.remove(0),
+            _ => OwnedValue::Array(data),
+        };
+        let is_of = |group: &&mut Set| group.attributes.last().is_some_and(|(_, it)| *it == value);
+        if let Some(group) = groups.iter_mut().find(is_of) {
+            group.spans.push(span);
+        } else {
+            let mut attributes = set.attributes.clone();
+            attributes.push((name.to_owned(), value));
+            groups.push(Set { trace: set.trace, spans: vec![span], attributes });
         }
     }
-
-    fn by(&self, set: &Set, name: &str, of: &'a Expr) -> Vec<Set> {
-        let mut groups: Vec<Set> = Vec::new();
-        self.values(of, &self.bitmap(set), |span, found| {
-            let mut data: Vec<OwnedValue> = found.data().into_iter().map(Datum::owned).collect();
-            let value = match data.len() {
-                0 => OwnedValue::String("nil".to_owned()),
-                1 => data.remove(0),
-                _ => OwnedValue::Array(data),
-            };
-            let known =
-                groups.iter_mut().find(|group| group.attributes.last().is_some_and(|(_, it)| *it == value));
-            if let Some(group) = known {
-                group.spans.push(span as u32);
-            } else {
-                let mut attributes = set.attributes.clone();
-                attributes.push((name.to_owned(), value));
-                groups.push(Set { trace: set.trace, spans: vec![span as u32], attributes });
-            }
-        });
-        groups
-    }
+    groups
 }
 
 fn join(aggregate: Aggregate, before: Number, number: Number) -> Number {
