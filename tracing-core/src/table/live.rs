@@ -333,6 +333,3 @@ impl Frozen {
         self.tables.values().map(|table| table.bytes).sum()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,15 @@
-//! JSON as protobuf defines it (protobuf.dev/programming-guides/json), written straight into a string:
+//! JSON as protobuf defines it (protobuf.dev/programming-guides/json), written straight into a string and
+//! read exactly:
 //! 64-bit integers as strings, bytes as base64, and doubles that JSON cannot hold as names.
+
+mod parse;
 
 use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+pub(crate) use self::parse::{Json, parse};
 
 pub(crate) fn push_string(out: &mut String, text: &str) {
     out.push('"');

@@ -1,3 +1,6 @@
 //! Integration tests of the library, in one binary.
 
 mod house;
+mod live;
+mod lookup;
+mod wire;

@@ -5,7 +5,6 @@
 mod field;
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use self::field::{Object, Path, Place};
 use super::MAX_VALUE_DEPTH;
@@ -13,6 +12,7 @@ use super::tags::{
     self, event, key_value, link, resource, resource_spans, scope, scope_spans, span, status, value,
 };
 use crate::wire::WireError;
+use crate::wire::json::parse;
 use crate::wire::protobuf::{put_bytes, put_message, put_varint};
 
 const KINDS: &[&str] = &[
@@ -34,7 +34,7 @@ type Read = Result<(), WireError>;
 /// [`WireError::NoJson`] where the text is none, [`WireError::Json`] with the field's path where a value is
 /// not what the field takes.
 pub fn json_to_proto(json: &[u8]) -> Result<Bytes, WireError> {
-    let body: Value = serde_json::from_slice(json).map_err(|error| WireError::NoJson(error.to_string()))?;
+    let body = parse(json).map_err(WireError::NoJson)?;
     let mut out = Vec::with_capacity(json.len() / 2);
     let root = Object::of(Place { value: &body, path: &Path::Root })?;
     root.each(["resourceSpans", "resource_spans"], |place| {
@@ -48,7 +48,7 @@ pub fn json_to_proto(json: &[u8]) -> Result<Bytes, WireError> {
 /// # Errors
 /// As [`json_to_proto`].
 pub(crate) fn any_value_from_json(json: &str) -> Result<Vec<u8>, WireError> {
-    let body: Value = serde_json::from_str(json).map_err(|error| WireError::NoJson(error.to_string()))?;
+    let body = parse(json.as_bytes()).map_err(WireError::NoJson)?;
     let mut out = Vec::new();
     any_value(&mut out, &Object::of(Place { value: &body, path: &Path::Root })?, 0)?;
     Ok(out)

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::{Map, Value};
 
 use super::Read;
 use crate::wire::WireError;
-use crate::wire::json::push_display;
+use crate::wire::json::{Json, push_display};
 use crate::wire::protobuf::{put_bytes, put_fixed64, put_uint};
 
 /// Standard base64, with padding or without.
@@ -51,7 +50,7 @@ impl Path<'_> {
 /// A value and where it stands.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) value: &'a Value,
+    pub(super) value: &'a Json<'a>,
     pub(super) path: &'a Path<'a>,
 }
 
@@ -67,68 +66,72 @@ impl Place<'_> {
 
     fn expected(&self, what: &str) -> WireError {
         let found = match self.value {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "an array",
-            Value::Object(_) => "an object",
+            Json::Null => "null",
+            Json::Bool(_) => "a boolean",
+            Json::Number(_) => "a number",
+            Json::Text(_) => "a string",
+            Json::Array(_) => "an array",
+            Json::Object(_) => "an object",
         };
         match self.value {
-            Value::String(text) if text.chars().count() <= 40 => {
-                self.error(format!("expected {what}, found {text:?}"))
+            Json::Text(text) if text.len() <= 40 => self.error(format!("expected {what}, found {text:?}")),
+            Json::Number(number) if number.len() <= 40 => {
+                self.error(format!("expected {what}, found {number}"))
             }
-            Value::Number(number) => self.error(format!("expected {what}, found {number}")),
             _ => self.error(format!("expected {what}, found {found}")),
         }
     }
 
     pub(super) fn text(&self) -> Result<&str, WireError> {
-        self.value.as_str().ok_or_else(|| self.expected("a string"))
+        match self.value {
+            Json::Text(text) => Ok(text),
+            _ => Err(self.expected("a string")),
+        }
     }
 
     pub(super) fn boolean(&self) -> Result<bool, WireError> {
         match self.value {
-            Value::Bool(value) => Ok(*value),
-            Value::String(text) if text == "true" => Ok(true),
-            Value::String(text) if text == "false" => Ok(false),
+            Json::Bool(value) => Ok(*value),
+            Json::Text(text) if text == "true" => Ok(true),
+            Json::Text(text) if text == "false" => Ok(false),
             _ => Err(self.expected("true or false")),
         }
     }
 
-    pub(super) fn signed(&self) -> Result<i64, WireError> {
-        let whole =
-            |value: f64| (value.fract() == 0.0 && value.abs() < 2f64.powi(53)).then_some(value as i64);
-        let read = match self.value {
-            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
-            Value::String(text) => text.parse().ok(),
+    /// The text of a number, which may be quoted.
+    fn number(&self) -> Option<&str> {
+        match self.value {
+            Json::Number(text) => Some(text),
+            Json::Text(text) => Some(text),
             _ => None,
-        };
-        read.ok_or_else(|| self.expected("a 64-bit integer"))
+        }
+    }
+
+    /// A number such as `1e3` or `7.0`, if it is whole and small enough to be exact.
+    fn whole(&self) -> Option<f64> {
+        let Json::Number(text) = self.value else { return None };
+        text.parse().ok().filter(|value: &f64| value.fract() == 0.0 && value.abs() < 2f64.powi(53))
+    }
+
+    pub(super) fn signed(&self) -> Result<i64, WireError> {
+        let read = self.number().and_then(|text| text.parse().ok());
+        let whole = || self.whole().map(|value| value as i64);
+        read.or_else(whole).ok_or_else(|| self.expected("a 64-bit integer"))
     }
 
     fn unsigned(&self) -> Result<u64, WireError> {
-        let whole = |value: f64| {
-            (value.fract() == 0.0 && (0.0..2f64.powi(53)).contains(&value)).then_some(value as u64)
-        };
-        let read = match self.value {
-            Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        read.ok_or_else(|| self.expected("a 64-bit integer that is not negative"))
+        let read = self.number().and_then(|text| text.parse().ok());
+        let whole = || self.whole().filter(|&value| value >= 0.0).map(|value| value as u64);
+        read.or_else(whole).ok_or_else(|| self.expected("a 64-bit integer that is not negative"))
     }
 
     pub(super) fn double(&self) -> Result<f64, WireError> {
-        let read = match self.value {
-            Value::Number(number) => number.as_f64(),
-            Value::String(text) => match text.as_str() {
-                "Infinity" => Some(f64::INFINITY),
-                "-Infinity" => Some(f64::NEG_INFINITY),
-                "NaN" => Some(f64::NAN),
-                number => number.parse().ok(),
-            },
-            _ => None,
+        let read = match self.number() {
+            Some("Infinity") => Some(f64::INFINITY),
+            Some("-Infinity") => Some(f64::NEG_INFINITY),
+            Some("NaN") => Some(f64::NAN),
+            Some(text) => text.parse().ok(),
+            None => None,
         };
         read.ok_or_else(|| self.expected("a number"))
     }
@@ -144,7 +147,7 @@ impl Place<'_> {
     }
 
     fn hex(&self) -> Result<Vec<u8>, WireError> {
-        let text = self.value.as_str().ok_or_else(|| self.expected("an id in hex"))?;
+        let Json::Text(text) = self.value else { return Err(self.expected("an id in hex")) };
         let digits: Option<Vec<u8>> =
             text.bytes().map(|byte| char::from(byte).to_digit(16).map(|digit| digit as u8)).collect();
         let digits = digits.filter(|digits| digits.len() % 2 == 0);
@@ -155,14 +158,14 @@ impl Place<'_> {
 
 /// The fields of a message.
 pub(super) struct Object<'a> {
-    fields: &'a Map<String, Value>,
+    fields: &'a [(Cow<'a, str>, Json<'a>)],
     path: &'a Path<'a>,
 }
 
 impl<'a> Object<'a> {
     pub(super) fn of(place: Place<'a>) -> Result<Self, WireError> {
         match place.value {
-            Value::Object(fields) => Ok(Self { fields, path: place.path }),
+            Json::Object(fields) => Ok(Self { fields, path: place.path }),
             _ => Err(place.expected("an object")),
         }
     }
@@ -170,7 +173,8 @@ impl<'a> Object<'a> {
     /// Reads the field, if it is there and not null.
     pub(super) fn one(&self, names: Names, read: impl FnOnce(Place<'_>) -> Read) -> Read {
         for name in names {
-            if let Some(value) = self.fields.get(name).filter(|value| !value.is_null()) {
+            let field = self.fields.iter().rev().find(|(known, _)| known == name);
+            if let Some((_, value)) = field.filter(|(_, value)| *value != Json::Null) {
                 return read(Place { value, path: &Path::Field(self.path, name) });
             }
         }
@@ -180,7 +184,7 @@ impl<'a> Object<'a> {
     /// Reads each element of a repeated field.
     pub(super) fn each(&self, names: Names, mut read: impl FnMut(Place<'_>) -> Read) -> Read {
         self.one(names, |place| {
-            let Value::Array(elements) = place.value else { return Err(place.expected("an array")) };
+            let Json::Array(elements) = place.value else { return Err(place.expected("an array")) };
             for (at, value) in elements.iter().enumerate() {
                 read(Place { value, path: &Path::Element(place.path, at) })?;
             }
@@ -222,9 +226,8 @@ impl<'a> Object<'a> {
     pub(super) fn choice(&self, out: &mut Vec<u8>, tag: u32, names: Names, of: &[&str]) -> Read {
         self.one(names, |place| {
             let number = match place.value {
-                Value::String(text) => of.iter().position(|name| name == text).map(|at| at as u64),
-                Value::Number(number) => number.as_u64().filter(|&number| i32::try_from(number).is_ok()),
-                _ => None,
+                Json::Text(text) => of.iter().position(|name| name == text).map(|at| at as u64),
+                _ => place.unsigned().ok().filter(|&number| i32::try_from(number).is_ok()),
             };
             let names = || place.expected(&format!("a number or one of {}", of.join(", ")));
             put_uint(out, tag, number.ok_or_else(names)?);
