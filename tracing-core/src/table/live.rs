@@ -18,8 +18,9 @@ use super::columns::SpanTable;
 use super::render;
 use crate::model::TraceId;
 
-/// Spans after which a table is not added to.
-const TABLE_SPANS: usize = 1 << 16;
+/// Spans after which a table is neither added to nor merged: some ten milliseconds of work at a time, for which
+/// pushes wait.
+const TABLE_SPANS: usize = 1 << 14;
 
 /// The traces of one tenant in one shard.
 #[derive(Debug, Default)]

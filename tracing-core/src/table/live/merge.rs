@@ -1,6 +1,6 @@
 //! Keeps the number of tables small: of each size there are only a few, and what is struck out goes.
 //!
-//! A span is copied once for each size its table passes through, so at most four times.
+//! A span is copied once for each size its table passes through, so at most three times.
 
 use super::{Live, TABLE_SPANS, Table};
 use crate::table::build::{Recode, TableBuilder};
