@@ -54,7 +54,7 @@ impl Place {
     }
 
     fn log_files(&self) -> usize {
-        count(&self.path.join("log"), |name| name.ends_with(".wal"))
+        count(&self.path.join("log"), |name| name.contains(".wal"))
     }
 
     fn staged_tenant_dirs(&self, tenant: &str) -> usize {
