@@ -123,3 +123,69 @@ impl Compactor {
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tracing_core::{model::BlockId, store::StoreOptions};
+
+    use super::*;
+
+    /// A block of `tenant` that ends at `end`, as far as retention looks at it.
+    fn block(dir: &Path, tenant: &str, end: Timestamp) -> BlockId {
+        let id = BlockId::random();
+        let dir = dir.join(tenant).join(id.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("data.parquet"), "data").unwrap();
+        let meta = format!(
+            r#"{{"format":"vParquet4","blockID":"{id}","tenantID":"{tenant}","startTime":"{end}","endTime":"{end}"}}"#
+        );
+        std::fs::write(dir.join("meta.json"), meta).unwrap();
+        id
+    }
+
+    async fn compactor(dir: &Path, yaml: &str) -> Compactor {
+        let store = Store::open(StoreOptions::local(dir)).unwrap();
+        store.poll().await.unwrap();
+        let config = vivace_config::load(yaml, &[]).unwrap().config;
+        let mut registry = Registry::default();
+        let overrides = Overrides::open(&config.overrides, &mut registry).unwrap();
+        Compactor::new(&config.compactor.compaction, store, overrides, &mut registry)
+    }
+
+    fn ids(blocks: &[Arc<Meta>]) -> Vec<BlockId> {
+        blocks.iter().map(|meta| meta.id).collect()
+    }
+
+    #[tokio::test]
+    async fn an_expired_block_is_marked_first_and_deleted_when_no_query_can_read_it_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let hours = |n| now - SignedDuration::from_hours(n);
+        let (old, young) = (block(dir.path(), "a", hours(49)), block(dir.path(), "a", hours(40)));
+        let compactor = compactor(dir.path(), "compactor: {compaction: {block_retention: 48h}}").await;
+        let tenant = Tenant::new("a").unwrap();
+        compactor.retain(&tenant, now).await;
+        assert_eq!(ids(&compactor.store.blocks(&tenant)), [young]);
+        assert_eq!(ids(&compactor.store.compacted(&tenant)), [old]);
+        let data = dir.path().join("a").join(old.to_string()).join("data.parquet");
+        assert!(data.exists(), "a query that began before may still read it");
+        compactor.retain(&tenant, now + SignedDuration::from_hours(2)).await;
+        assert!(!data.exists() && compactor.store.compacted(&tenant).is_empty());
+        assert_eq!(ids(&compactor.store.blocks(&tenant)), [young]);
+        assert_eq!((compactor.metrics.marked.get(), compactor.metrics.deleted.get()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn without_a_setting_blocks_are_kept_for_two_weeks() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let kept = block(dir.path(), "a", now - SignedDuration::from_hours(13 * 24));
+        block(dir.path(), "a", now - SignedDuration::from_hours(15 * 24));
+        let compactor = compactor(dir.path(), "{}").await;
+        let tenant = Tenant::new("a").unwrap();
+        compactor.retain(&tenant, now).await;
+        assert_eq!(ids(&compactor.store.blocks(&tenant)), [kept]);
+    }
+}

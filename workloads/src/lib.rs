@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod blocklist;
 pub mod compactor;
 pub mod distributor;
 pub mod frontend;

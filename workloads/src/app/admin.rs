@@ -35,6 +35,7 @@ GET       /metrics
 GET       /status
 GET       /status/version
 GET       /status/services
+GET       /status/ingester
 GET       /status/endpoints
 GET       /status/config
 GET       /status/runtime_config
@@ -64,6 +65,7 @@ pub(super) fn router(admin: Admin, prefix: &str) -> Router {
         .route("/status", get(async |State(admin): State<Admin>| admin.status()))
         .route("/status/version", get(async |State(_): State<Admin>| version()))
         .route("/status/services", get(async |State(admin): State<Admin>| admin.services()))
+        .route("/status/ingester", get(async |State(admin): State<Admin>| admin.ingester_status()))
         .route("/status/endpoints", get(async |State(_): State<Admin>| endpoints()))
         .route("/status/config", get(async |State(admin): State<Admin>| admin.config()))
         .route("/status/runtime_config", get(async |State(admin): State<Admin>| admin.runtime_config()))
@@ -137,11 +139,25 @@ fn yaml<T: serde::Serialize>(value: &T) -> String {
 
 impl Admin {
     fn status(&self) -> String {
-        [version(), self.services(), endpoints(), self.runtime_config(), self.config()].join("\n")
+        [
+            version(),
+            self.services(),
+            self.ingester_status(),
+            endpoints(),
+            self.runtime_config(),
+            self.config(),
+        ]
+        .join("\n")
     }
 
     fn services(&self) -> String {
         format!("GET /status/services\n{}", self.health.services())
+    }
+
+    /// What the ingester holds, and what keeps it from passing it on.
+    fn ingester_status(&self) -> String {
+        let status = self.ingester.as_ref().map(|ingester| format!("{:#?}\n", ingester.status()));
+        format!("GET /status/ingester\n{}", status.unwrap_or_else(|| "not run here\n".to_owned()))
     }
 
     /// What is set; the rest is at its default.

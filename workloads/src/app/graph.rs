@@ -150,6 +150,7 @@ impl Graph {
     async fn poll(&mut self, store: &Arc<Store>) {
         let every = self.config.storage.trace.blocklist_poll().get().max(Duration::from_secs(1));
         self.tasks.spawn(drop_result(store.spawn_poller(every, self.stop.clone())));
+        crate::blocklist::register(store, &mut self.registry);
         let asked = Arc::clone(store);
         let polled = move || match asked.poll_stats().polls.load(Ordering::Relaxed) {
             0 => Err("the block list was not read yet".to_owned()),
