@@ -194,7 +194,7 @@ mod tests {
     fn fields_of_older_and_newer_versions_are_ignored() {
         let json = PLAIN.replace("\"size\"", "\"minID\":\"AAA=\",\"version\":\"x\",\"future\":{},\"size\"");
         assert_eq!(Meta::from_json(json.as_bytes()).unwrap().size, 861_781);
-        let compacted = PLAIN.replace("}", ",\"compactedTime\":\"2026-11-22T08:00:00.5+01:00\"}");
+        let compacted = PLAIN.replace('}', ",\"compactedTime\":\"2026-11-22T08:00:00.5+01:00\"}");
         let time = Meta::from_json(compacted.as_bytes()).unwrap().compacted.unwrap();
         assert_eq!(time.to_string(), "2026-11-22T07:00:00.5Z");
     }

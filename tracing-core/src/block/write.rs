@@ -8,6 +8,7 @@
 //! the block's size; a row group ends at [`MAX_HELD`] bytes of them even if its estimate is smaller.
 
 mod chunk;
+mod complete;
 mod encoder;
 mod gather;
 mod group;

@@ -11,7 +11,7 @@ use parquet::{
         metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder},
         statistics::{Statistics, ValueStatistics},
     },
-    schema::types::ColumnDescriptor,
+    schema::types::ColumnDescPtr,
 };
 
 use crate::{
@@ -274,14 +274,16 @@ impl Chunk {
         self,
         press: &mut Press,
         strings: &Strings,
-        column: Arc<ColumnDescriptor>,
+        column: &ColumnDescPtr,
         rows: usize,
     ) -> Result<(Bytes, ColumnCloseResult), BlockError> {
         let (mut bytes, mut uncompressed) = (Vec::new(), self.uncompressed);
         let codes = &self.dictionary.codes;
         if !codes.is_empty() {
             press.raw.clear();
-            codes.iter().for_each(|c| encode::plain_bytes(&mut press.raw, strings.text(Code(*c)).as_bytes()));
+            for code in codes {
+                encode::plain_bytes(&mut press.raw, strings.text(Code(*code)).as_bytes());
+            }
             let mut header = vec![0x4c];
             put_ints(&mut header, &[codes.len() as i64, 0]);
             header.extend_from_slice(&[0, 0]);
@@ -293,7 +295,7 @@ impl Chunk {
         encodings.extend((dictionary > 0).then_some(Encoding::PLAIN));
         encodings.extend(self.pages.iter().map(|page| page.encoding));
         let zstd = Compression::ZSTD(ZstdLevel::try_new(LEVEL).map_err(BlockError::Parquet)?);
-        let mut metadata = ColumnChunkMetaData::builder(Arc::clone(&column))
+        let mut metadata = ColumnChunkMetaData::builder(Arc::clone(column))
             .set_encodings(encodings)
             .set_compression(zstd)
             .set_num_values(self.entries as i64)

@@ -5,7 +5,7 @@ use std::{borrow::Borrow, ops::Range};
 
 use rustc_hash::FxHashMap;
 
-use super::levels::Levels;
+use super::{complete, levels::Levels};
 use crate::{
     block::{BlockError, schema::Slots},
     table::{Attributes, Code, Level, SpanTable, Strings, ValueKind},
@@ -138,7 +138,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         }
         // The address must not change when the table is moved into its place, as an owned one's would.
         let spans: &SpanTable = table.borrow();
-        complete(spans)?;
+        complete::check(spans)?;
         let number = self.held.len() as u32;
         let codes = vec![u32::MAX; spans.strings.len()];
         self.held.push(Source { table, codes });
@@ -343,91 +343,4 @@ impl Gathered {
             _ => false,
         }
     }
-}
-
-/// Whether a table has all its columns, each as long as its level.
-fn complete(table: &SpanTable) -> Result<(), BlockError> {
-    let SpanTable { traces, resources, scopes, spans, events, links, .. } = table;
-    let (trace_count, span_count) = (table.trace_count(), table.span_count());
-    let levels: [(usize, &[usize]); 7] = [
-        (
-            trace_count,
-            &[
-                traces.id.len(),
-                traces.start.len(),
-                traces.end.len(),
-                traces.root_service.len(),
-                traces.root_name.len(),
-                traces.stats.parents(),
-            ],
-        ),
-        (
-            traces.stats.children(),
-            &[traces.stats_service.len(), traces.stats_spans.len(), traces.stats_errors.len()],
-        ),
-        (
-            traces.resources.children(),
-            &[resources.service.len(), resources.dropped_attributes.len(), resources.scopes.parents()],
-        ),
-        (
-            resources.scopes.children(),
-            &[
-                scopes.name.len(),
-                scopes.version.len(),
-                scopes.dropped_attributes.len(),
-                scopes.spans.parents(),
-            ],
-        ),
-        (
-            span_count,
-            &[
-                spans.id.len(),
-                spans.parent_id.len(),
-                spans.left.len(),
-                spans.right.len(),
-                spans.parent.len(),
-                spans.name.len(),
-                spans.kind.len(),
-                spans.trace_state.len(),
-                spans.start.len(),
-                spans.duration.len(),
-                spans.status.len(),
-                spans.status_message.len(),
-                spans.dropped_attributes.len(),
-                spans.dropped_events.len(),
-                spans.dropped_links.len(),
-                spans.events.parents(),
-                spans.links.parents(),
-            ],
-        ),
-        (
-            spans.events.children(),
-            &[events.since_start.len(), events.name.len(), events.dropped_attributes.len()],
-        ),
-        (
-            spans.links.children(),
-            &[
-                links.trace_id.len(),
-                links.span_id.len(),
-                links.trace_state.len(),
-                links.dropped_attributes.len(),
-            ],
-        ),
-    ];
-    let owners = [
-        (&resources.attributes, traces.resources.children()),
-        (&scopes.attributes, resources.scopes.children()),
-        (&spans.attributes, span_count),
-        (&events.attributes, spans.events.children()),
-        (&links.attributes, spans.links.children()),
-    ];
-    let attributes = owners.iter().all(|(attributes, owners)| {
-        let entries = attributes.offsets.children();
-        let lengths = [attributes.key.len(), attributes.kind.len(), attributes.value.len()];
-        attributes.offsets.parents() == *owners && lengths.iter().all(|length| *length == entries)
-    });
-    if attributes && levels.iter().all(|(rows, columns)| columns.iter().all(|length| length == rows)) {
-        return Ok(());
-    }
-    Err(BlockError::corrupt("table", "not every column is there, as a block needs it"))
 }

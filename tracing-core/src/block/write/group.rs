@@ -119,7 +119,6 @@ impl<T: Borrow<SpanTable>> Group<T> {
     ) -> Result<(), BlockError> {
         self.end_page()?;
         for (chunk, column) in std::mem::take(&mut self.chunks).into_iter().zip(columns) {
-            let column = ColumnDescPtr::clone(column);
             let (bytes, close) = chunk.finish(&mut self.press, &self.sources.strings, column, self.rows)?;
             emit(bytes, close)?;
         }
