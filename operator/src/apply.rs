@@ -22,12 +22,18 @@ use serde_json::{Value, json};
 
 use crate::{
     build::{Desired, Prepared},
-    compare::{self, FIELD_MANAGER, difference, replicas_have_another_owner},
+    compare::{
+        self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep,
+        replicas_have_another_owner,
+    },
     facts::Live,
     kind::Kind,
     names::Identity,
     validate::Stack,
 };
+
+/// How often the records of an object are tried to be trimmed while others write it.
+const RECORD_ATTEMPTS: usize = 5;
 
 /// What the API server says there is now, and what was done to get there.
 #[derive(Clone, Debug, Default)]
@@ -149,16 +155,20 @@ async fn update(
     desired: &Desired,
     live: &Value,
 ) -> Result<Value, WriteError> {
-    let answer = match server_side_apply(client, identity, desired).await {
-        Err(error) if is_immutable(&error) => return replace(client, identity, desired, live).await,
-        // Two ports of one name, for instance, when someone renumbered ours.
-        Err(error) if is_invalid(&error) => return overwrite(client, identity, desired, live).await,
-        answer => answer?,
+    // At once by merge patch where an apply would not do: pods shall roll once, not twice.
+    let surplus_key =
+        desired.kind == Kind::ConfigMap && compare::surplus_keys(&desired.object, live).next().is_some();
+    let answer = if surplus_key || is_new_to_us(live) || has_surplus(&desired.object, live) {
+        overwrite(client, identity, desired, live).await
+    } else {
+        server_side_apply(client, identity, desired).await
     };
-    if difference(desired.kind, &desired.object, &answer).is_some() {
-        return overwrite(client, identity, desired, &answer).await;
+    match answer {
+        Err(error) if is_immutable(&error) => replace(client, identity, desired, live).await,
+        // Two ports of one name, for instance, when someone renumbered ours.
+        Err(error) if is_invalid(&error) => overwrite(client, identity, desired, live).await,
+        answer => answer,
     }
-    Ok(answer)
 }
 
 fn is_invalid(error: &WriteError) -> bool {
@@ -176,7 +186,8 @@ fn is_immutable(error: &WriteError) -> bool {
         && messages.all(|message| message.contains("updates to statefulset spec"))
 }
 
-/// Replaces lists as a whole, and with them what others have added.
+/// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
+/// recorded as ours, and only there.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -189,10 +200,35 @@ async fn overwrite(
             object["data"][key] = Value::Null;
         }
     }
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api(client, identity, desired.kind).patch(&desired.name, &params, &Patch::Merge(&object)).await?;
-    // Once more by apply, so that all that we want is recorded as ours.
+    let mut answer = merge_patch(client, identity, desired, &object).await?;
+    for _ in 0..RECORD_ATTEMPTS {
+        let Some(kept) = records_to_keep(&answer, is_new_to_us(live)) else { break };
+        let version = &answer["metadata"]["resourceVersion"];
+        let records = json!({"metadata": {"managedFields": kept, "resourceVersion": version}});
+        match merge_patch(client, identity, desired, &records).await {
+            Ok(_) => break,
+            // A controller wrote its status meanwhile.
+            Err(WriteError::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_conflict()) =>
+            {
+                let fresh = api(client, identity, desired.kind).get(&desired.name).await?;
+                answer = serde_json::to_value(fresh)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     server_side_apply(client, identity, desired).await
+}
+
+async fn merge_patch(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    patch: &Value,
+) -> Result<Value, WriteError> {
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let answer =
+        api(client, identity, desired.kind).patch(&desired.name, &params, &Patch::Merge(patch)).await?;
+    Ok(serde_json::to_value(answer)?)
 }
 
 /// Most of a StatefulSet cannot be changed. Its pods can stay while it is made anew: they are left as orphans, and

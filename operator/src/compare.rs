@@ -59,10 +59,7 @@ fn missing_element(desired: &[Value], live: &[Value], path: &mut Vec<String>) ->
     }
     for (at, wanted) in desired.iter().enumerate() {
         // The API server keeps lists of named things in an order of its own.
-        let found = match key_of(wanted) {
-            Some((key, name)) => live.iter().find(|found| found.get(key) == Some(name)),
-            None => live.get(at),
-        };
+        let found = counterpart(wanted, at, live);
         path.push(at.to_string());
         if found.is_none_or(|found| missing(wanted, found, path)) {
             return true;
@@ -70,6 +67,14 @@ fn missing_element(desired: &[Value], live: &[Value], path: &mut Vec<String>) ->
         path.pop();
     }
     false
+}
+
+/// The element of the same name, or of the same place where elements have no names.
+fn counterpart<'a>(wanted: &Value, at: usize, live: &'a [Value]) -> Option<&'a Value> {
+    match key_of(wanted) {
+        Some((key, name)) => live.iter().find(|found| found.get(key) == Some(name)),
+        None => live.get(at),
+    }
 }
 
 /// What tells the elements of a list apart, where they have a name.
@@ -110,6 +115,43 @@ fn surplus_data(kind: Kind, desired: &Value, live: &Value, path: &mut Vec<String
 pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iterator<Item = &'a String> {
     let found = live.get("data").and_then(Value::as_object);
     found.into_iter().flatten().map(|(key, _)| key).filter(move |key| desired["data"].get(key).is_none())
+}
+
+/// Whether some list holds more than it should: server-side apply would leave it so.
+pub(crate) fn has_surplus(desired: &Value, live: &Value) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => {
+            desired.iter().any(|(key, wanted)| live.get(key).is_some_and(|found| has_surplus(wanted, found)))
+        }
+        (Value::Array(desired), Value::Array(live)) => {
+            live.len() > desired.len()
+                || desired.iter().enumerate().any(|(at, wanted)| {
+                    counterpart(wanted, at, live).is_some_and(|found| has_surplus(wanted, found))
+                })
+        }
+        _ => false,
+    }
+}
+
+/// Whether we have ever applied the object.
+pub(crate) fn is_new_to_us(live: &Value) -> bool {
+    our_fields(live).is_none()
+}
+
+/// The records of who set what that are to stay after a merge patch of ours, or `None` when all of them are.
+///
+/// Our own record of the merge patch goes, since what it holds could not be given up by a later apply. When the
+/// object was someone else's before, their records go too, but for those of subresources (status, scale).
+pub(crate) fn records_to_keep(live: &Value, was_new_to_us: bool) -> Option<Vec<Value>> {
+    let all = live.pointer("/metadata/managedFields")?.as_array()?;
+    let stays = |entry: &&Value| {
+        let of_subresource = entry.get("subresource").is_some_and(|part| part != "");
+        let ours = entry["manager"] == FIELD_MANAGER;
+        of_subresource || (ours && entry["operation"] == "Apply") || (!ours && !was_new_to_us)
+    };
+    let kept: Vec<Value> = all.iter().filter(stays).cloned().collect();
+    // Without any record, the API server would make one up that holds everything.
+    (!kept.is_empty() && kept.len() < all.len()).then_some(kept)
 }
 
 /// What we applied last, in the form of `FieldsV1`.
@@ -267,6 +309,32 @@ mod tests {
         let desired = json!({"data": {"tempo.yaml": "x"}});
         let live = json!({"data": {"tempo.yaml": "x", "broken": "true"}});
         assert_eq!(difference(Kind::ConfigMap, &desired, &live), Some("data.broken".to_owned()));
+    }
+
+    #[test]
+    fn a_surplus_in_a_list_is_seen_however_deep_it_is() {
+        assert!(!has_surplus(&desired(), &live()));
+        let mut more = live();
+        more["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"name": "C"}));
+        assert!(has_surplus(&desired(), &more));
+    }
+
+    #[test]
+    fn the_record_of_our_own_merge_patch_goes_and_on_a_takeover_everyone_s_but_of_subresources() {
+        let entry = |manager: &str, operation: &str, subresource: &str| json!({"manager": manager, "operation": operation, "subresource": subresource});
+        let apply = entry(FIELD_MANAGER, "Apply", "");
+        let patch = entry(FIELD_MANAGER, "Update", "");
+        let theirs = entry("manager", "Update", "");
+        let scale = entry("hpa", "Update", "scale");
+        let live = |entries: &[&Value]| json!({"metadata": {"managedFields": entries}});
+        let all = live(&[&apply, &patch, &theirs, &scale]);
+        assert_eq!(records_to_keep(&all, false), Some(vec![apply.clone(), theirs.clone(), scale.clone()]));
+        assert_eq!(records_to_keep(&all, true), Some(vec![apply.clone(), scale]));
+        assert_eq!(records_to_keep(&live(&[&apply, &theirs]), false), None);
+        assert_eq!(records_to_keep(&live(&[&theirs]), true), None);
     }
 
     #[test]

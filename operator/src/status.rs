@@ -59,6 +59,8 @@ pub(crate) struct Finding {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Rollout {
     count: ReplicaCount,
+    /// Pods of all generations.
+    total: i32,
     /// Every wanted pod is of the present generation and ready, and no other is left.
     settled: bool,
 }
@@ -115,6 +117,7 @@ fn rollout(evidence: &Evidence<'_>, role: Role) -> Rollout {
             && count.ready == count.desired
             && count.updated == count.desired
             && small("/status/replicas") == count.desired,
+        total: small("/status/replicas"),
         count,
     }
 }
@@ -180,7 +183,7 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
     let waiting: Vec<String> = Role::ALL
         .into_iter()
         .filter(|role| !rollouts.get(*role).settled)
-        .map(|role| waiting_for(evidence.pods, role, rollouts.get(role).count))
+        .map(|role| waiting_for(evidence.pods, role, rollouts.get(role)))
         .collect();
     if waiting.is_empty() {
         return finding(ConditionType::Ready, "Ready", "all components are operational".to_owned());
@@ -190,9 +193,12 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
 }
 
 /// What a component lacks, and what its pods say of it.
-fn waiting_for(pods: &[Pod], role: Role, count: ReplicaCount) -> String {
-    let ReplicaCount { desired, ready, updated } = count;
-    let text = format!("{}: {ready} of {desired} ready, {updated} up to date", role.as_str());
+fn waiting_for(pods: &[Pod], role: Role, rollout: &Rollout) -> String {
+    let ReplicaCount { desired, ready, updated } = rollout.count;
+    let mut text = format!("{}: {ready} of {desired} ready, {updated} up to date", role.as_str());
+    if rollout.total > desired {
+        text = format!("{text}, {} too many", rollout.total - desired);
+    }
     let mut reasons: Vec<String> = of_role(pods, role).filter_map(trouble).collect();
     reasons.sort();
     reasons.dedup();

@@ -205,6 +205,12 @@ fn replication_needs_enough_ingesters() {
 }
 
 #[test]
+fn replication_that_is_no_more_than_a_volume_yet_is_said() {
+    let stack = stack("  replicationFactor: 2\n  template: {ingester: {replicas: 2}}");
+    assert!(stack.warnings[0].starts_with("spec.replicationFactor: 2 keeps the log"));
+}
+
+#[test]
 fn a_user_s_security_context_is_laid_over_ours_field_by_field() {
     let stack = stack("  template: {ingester: {podSecurityContext: {fsGroup: 7}}}");
     let context = stack.workloads.ingester.pod_security_context;
