@@ -51,7 +51,7 @@ impl Frontend {
     ) -> Result<Option<FoundTrace>, QueryError> {
         let began = Instant::now();
         let watch = self.metrics.watch(names(tenants), Op::traces);
-        let run = Run::new(self, self.options.lookup_timeout);
+        let run = Run::new(self.queue(), &self.options, self.options.lookup_timeout);
         let lookup = Lookup { frontend: self, id, range, seen: Seen::default(), run };
         let outcome = lookup.answer(tenants).await;
         let (found, cost) = match &outcome {

@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing_core::model::Tenant;
 
 use super::{
-    Cost, Frontend,
+    Cost, FrontendOptions,
     error::QueryError,
     job::{Answered, Failure, FailureKind, Found, Job, Work},
     queue::{Full, Queue, WorkerId},
@@ -63,13 +63,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(frontend: &Frontend, timeout: Duration) -> Self {
-        let options = frontend.options();
+    /// A run without work that puts its jobs into `queue` and ends after `timeout`.
+    pub(super) fn new(queue: Arc<Queue<Job>>, options: &FrontendOptions, timeout: Duration) -> Self {
         let max_outstanding = options.concurrent_jobs.max(1);
         let (send, receive) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
         Self {
-            queue: frontend.queue(),
+            queue,
             max_outstanding,
             max_retries: options.max_retries,
             max_waiting: options.max_outstanding_per_tenant,
@@ -189,5 +189,104 @@ impl Run {
             self.send.clone(),
         );
         (number, job, Outstanding { task, cancel })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_core::{model::TraceId, table::evaluate::TimeRange};
+
+    use super::*;
+    use crate::frontend::IngesterAddress;
+
+    fn options(max_retries: u32, waiting: usize) -> FrontendOptions {
+        let options = FrontendOptions::of(&vivace_config::Config::default());
+        FrontendOptions { max_retries, max_outstanding_per_tenant: waiting, ..options }
+    }
+
+    fn tenant() -> Tenant {
+        Tenant::new("t").unwrap()
+    }
+
+    fn work() -> Work {
+        let ingester = IngesterAddress { id: "i".into(), grpc: "127.0.0.1:1".parse().unwrap() };
+        Work::FindLive { id: TraceId([1; 16]), ingester }
+    }
+
+    fn nothing() -> Found {
+        Found::Trace { parts: Vec::new(), recent_blocks: Vec::new() }
+    }
+
+    async fn taken(queue: &Queue<Job>, worker: WorkerId) -> Job {
+        let mut job = queue.pop(worker).await;
+        job.taken_by(worker);
+        job
+    }
+
+    #[tokio::test]
+    async fn a_job_of_a_querier_that_goes_away_is_given_to_another_and_in_the_end_fails() {
+        let queue = Arc::new(Queue::new(10));
+        let (first, second) = (queue.join(), queue.join());
+        let mut run = Run::new(queue.clone(), &options(2, 10), Duration::from_secs(10));
+        run.add(&tenant(), work());
+        let other = queue.clone();
+        let queriers = tokio::spawn(async move {
+            drop(taken(&other, first).await);
+            drop(taken(&other, second).await);
+            let last = taken(&other, first).await;
+            last.finish(Err(Failure::retry("the disk is gone")));
+        });
+        let done = run.next().await.unwrap().unwrap();
+        assert_eq!(done.result.unwrap_err().to_string(), "the disk is gone");
+        assert!(run.next().await.unwrap().is_none());
+        queriers.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_waits_for_what_is_under_way_and_only_a_whole_query_is_refused() {
+        let queue = Arc::new(Queue::new(2));
+        let mut run = Run::new(queue.clone(), &options(0, 2), Duration::from_secs(10));
+        for _ in 0..5 {
+            run.add(&tenant(), work());
+        }
+        let worker = queue.join();
+        let other = queue.clone();
+        let querier = tokio::spawn(async move {
+            for _ in 0..5 {
+                taken(&other, worker).await.finish(Ok(nothing()));
+            }
+        });
+        for _ in 0..5 {
+            assert!(run.next().await.unwrap().unwrap().result.is_ok());
+        }
+        querier.await.unwrap();
+        let mut holder = Run::new(queue.clone(), &options(0, 2), Duration::from_millis(5));
+        holder.add(&tenant(), work());
+        holder.add(&tenant(), work());
+        assert!(matches!(holder.next().await, Err(QueryError::Deadline { waiting: 2, .. })));
+        let mut late = Run::new(queue.clone(), &options(0, 2), Duration::from_secs(10));
+        late.add(&tenant(), work());
+        assert!(matches!(late.next().await, Err(QueryError::TooMany { max: 2, .. })));
+        drop(holder);
+        late.add(&tenant(), work());
+        tokio::spawn(async move { taken(&queue, worker).await.finish(Ok(nothing())) });
+        assert!(late.next().await.unwrap().is_some(), "the jobs of a query that is gone make room");
+    }
+
+    #[tokio::test]
+    async fn blocks_that_can_hold_nothing_newer_are_given_up() {
+        let json = r#"{"format":"vParquet4","blockID":"e62d00b6-f021-41ba-a0c3-70be7f90147d","tenantID":"t","startTime":"1970-01-01T00:00:00Z","endTime":"1970-01-01T00:00:10Z"}"#;
+        let meta = Arc::new(tracing_core::block::Meta::from_json(json.as_bytes()).unwrap());
+        let form = crate::frontend::Form::TraceQl("{}".into());
+        let window = Some(TimeRange { start: 0, end: 1 });
+        let limits = tracing_core::engine::SearchLimits { limit: 1, spss: 1, window };
+        let search = Arc::new(crate::frontend::Search { plan: form.plan().unwrap(), form, limits });
+        let queue = Arc::new(Queue::new(10));
+        let mut run = Run::new(queue.clone(), &options(0, 10), Duration::from_millis(5));
+        run.add(&tenant(), Work::SearchBlock { search, meta, row_groups: 0..1 });
+        run.drop_older_than(10_000_000_000);
+        assert!(run.next().await.is_err(), "a trace may start when the block ends");
+        run.drop_older_than(10_000_000_001);
+        assert!(run.next().await.unwrap().is_none());
     }
 }

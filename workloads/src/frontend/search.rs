@@ -68,7 +68,7 @@ impl Frontend {
         let limits = SearchLimits { limit: request.limit as usize, spss, window };
         let text = request.form.to_string();
         let search = Arc::new(Search { form: request.form, plan, limits });
-        let run = Run::new(self, self.options.search_timeout);
+        let run = Run::new(self.queue(), &self.options, self.options.search_timeout);
         let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run };
         let outcome = searching.answer(tenants).await;
         let (hits, bytes, cost) = match &outcome {
