@@ -36,13 +36,15 @@ struct Lookup<'a> {
     frontend: &'a Frontend,
     id: TraceId,
     range: Option<SecondsRange>,
+    /// Blocks outside of `range`.
+    aside: Vec<Arc<Meta>>,
     seen: Seen,
     run: Run,
 }
 
 impl Frontend {
-    /// The trace `id` of `tenants`, `None` where nobody has a span of it. `range` narrows the blocks that are
-    /// looked into.
+    /// The trace `id` of `tenants`, `None` where nobody has a span of it. `range` names the blocks that are
+    /// looked into first: only where they hold nothing of the trace, all others are looked into as well.
     pub(crate) async fn find_trace(
         &self,
         tenants: &[Tenant],
@@ -52,7 +54,7 @@ impl Frontend {
         let began = Instant::now();
         let watch = self.metrics.watch(names(tenants), Op::traces);
         let run = Run::new(self.queue(), &self.options, self.options.lookup_timeout);
-        let lookup = Lookup { frontend: self, id, range, seen: Seen::default(), run };
+        let lookup = Lookup { frontend: self, id, range, aside: Vec::new(), seen: Seen::default(), run };
         let outcome = lookup.answer(tenants).await;
         let (found, cost) = match &outcome {
             Ok((found, cost)) => (found.as_ref(), *cost),
@@ -80,14 +82,22 @@ impl Lookup<'_> {
         for tenant in tenants {
             self.add_ingesters(tenant);
             let metas = self.frontend.store.blocks(tenant).to_vec();
-            self.add_blocks(tenant, metas);
+            self.add_blocks(metas);
         }
         let mut parts = Vec::new();
-        while let Some(done) = self.run.next().await? {
+        loop {
+            let Some(done) = self.run.next().await? else {
+                if !parts.is_empty() || self.aside.is_empty() {
+                    break;
+                }
+                let aside = std::mem::take(&mut self.aside);
+                self.add_jobs(aside);
+                continue;
+            };
             match done.result {
                 Ok(Found::Trace { parts: found, recent_blocks }) => {
                     parts.extend(found);
-                    self.add_blocks(&done.tenant, recent_blocks);
+                    self.add_blocks(recent_blocks);
                 }
                 Ok(Found::Search { .. }) => {
                     let what = done.work.subject();
@@ -100,7 +110,7 @@ impl Lookup<'_> {
                     self.frontend.look_elsewhere(&done.work, failure).await?;
                     self.add_ingesters(&done.tenant);
                     let metas = self.frontend.store.blocks(&done.tenant).to_vec();
-                    self.add_blocks(&done.tenant, metas);
+                    self.add_blocks(metas);
                 }
             }
         }
@@ -116,18 +126,27 @@ impl Lookup<'_> {
         }
     }
 
-    fn add_blocks(&mut self, tenant: &Tenant, metas: Vec<Arc<Meta>>) {
+    /// Adds jobs for those of `metas` that are new to this lookup and overlap its range.
+    fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
         let mut news = self.seen.news(metas);
         if let Some((since, until)) = self.range.map(SecondsRange::nanos) {
-            news.retain(|meta| {
+            self.aside.extend(news.extract_if(.., |meta| {
                 let (start, end) = meta.nanos();
-                start <= until && end >= since
-            });
+                start > until || end < since
+            }));
         }
+        self.add_jobs(news);
+    }
+
+    fn add_jobs(&mut self, news: Vec<Arc<Meta>>) {
         self.run.cost.blocks += news.len() as u64;
         self.run.cost.block_bytes += news.iter().map(|meta| meta.size).sum::<u64>();
-        for metas in news.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
-            self.run.add(tenant, Work::FindInBlocks { id: self.id, metas: metas.to_vec() });
+        for of_tenant in news.chunk_by(|a, b| a.tenant == b.tenant) {
+            for metas in of_tenant.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
+                if let Some(meta) = metas.first() {
+                    self.run.add(&meta.tenant, Work::FindInBlocks { id: self.id, metas: metas.to_vec() });
+                }
+            }
         }
     }
 }

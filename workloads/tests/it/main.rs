@@ -5,4 +5,5 @@ mod cluster;
 mod ingest;
 mod process;
 mod proto;
+mod query;
 mod whole;

@@ -74,8 +74,16 @@ impl Process {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        let url = format!("http://{}{path}", self.app.http());
-        tokio::task::spawn_blocking(move || answer(agent().get(&url).call())).await.expect("the request runs")
+        self.ask(path, &[]).await
+    }
+
+    /// `GET` with headers.
+    pub(crate) async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = agent().get(format!("http://{}{path}", self.app.http()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        tokio::task::spawn_blocking(move || answer(request.call())).await.expect("the request runs")
     }
 
     /// `POST /v1/traces`
