@@ -37,7 +37,7 @@ struct Table {
 #[derive(Debug, thiserror::Error)]
 pub enum OverridesError {
     /// It cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("overrides.per_tenant_override_config {}", path.display())]
     Read {
         /// Its path.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum OverridesError {
         source: std::io::Error,
     },
     /// It says something wrong.
-    #[error("{}: {source}", path.display())]
+    #[error("overrides.per_tenant_override_config {}", path.display())]
     Parse {
         /// Its path.
         path: PathBuf,
@@ -113,7 +113,8 @@ impl Overrides {
                 Ok(Ok(true)) => tracing::info!("limits were read anew"),
                 Ok(Ok(false)) | Err(_) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "overrides are wrong, the limits before stay in force");
+                    let error = anyhow::Error::new(error);
+                    tracing::error!(error = format!("{error:#}"), "overrides are wrong, the limits before stay in force");
                 }
             }
         }
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn a_wrong_file_stops_the_start_but_later_leaves_the_limits_in_force() {
         let (_file, wrong) = open("overrides:\n  a: {ingestion: {rate_limit_bytes: much}}\n");
-        let said = wrong.unwrap_err().to_string();
+        let said = format!("{:#}", anyhow::Error::new(wrong.unwrap_err()));
         assert!(said.ends_with(
             "line 2: overrides.a.ingestion.rate_limit_bytes: expected a number of bytes such as 1048576 or \
              1MiB, found `much`"

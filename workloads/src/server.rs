@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address cannot be listened on.
-    #[error("{name} on {address}: {source}")]
+    #[error("{name} on {address}")]
     Bind {
         /// Which server.
         name: &'static str,
