@@ -120,9 +120,9 @@ impl Membership {
         }
     }
 
-    /// Says goodbye: others see [`State::Leaving`] before this process falls silent.
+    /// Says goodbye: others take this process off their list, rather than waiting for its silence to tell.
     pub async fn leave(&self) {
-        self.set_state(State::Leaving).await;
+        self.set_state(State::Left).await;
         if let Some(gossip) = &self.gossip {
             gossip.leave().await;
         }

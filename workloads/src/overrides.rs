@@ -114,7 +114,10 @@ impl Overrides {
                 Ok(Ok(false)) | Err(_) => {}
                 Ok(Err(error)) => {
                     let error = anyhow::Error::new(error);
-                    tracing::error!(error = format!("{error:#}"), "overrides are wrong, the limits before stay in force");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "overrides are wrong, the limits before stay in force"
+                    );
                 }
             }
         }

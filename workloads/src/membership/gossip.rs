@@ -18,7 +18,7 @@ use tokio::{
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Member, MembershipError, Options, View, transport::Tcp};
+use super::{Member, MembershipError, Options, State, View, transport::Tcp};
 
 /// Silence, in usual intervals between heartbeats, after which a member is taken for dead.
 const PHI: f64 = 8.0;
@@ -141,6 +141,7 @@ async fn follow(
                 newest.insert(&id.node_id, (id.generation_id, member));
             }
         }
+        newest.retain(|_, (_, member)| member.local || member.state != State::Left);
         if newest.is_empty() {
             continue;
         }

@@ -47,6 +47,8 @@ pub enum State {
     Active,
     /// Takes no writes any more; what it holds can still be asked for.
     Leaving,
+    /// Holds nothing any more and is about to end: others no longer count it as a member.
+    Left,
 }
 
 impl fmt::Display for State {
@@ -55,6 +57,7 @@ impl fmt::Display for State {
             Self::Joining => "joining",
             Self::Active => "active",
             Self::Leaving => "leaving",
+            Self::Left => "left",
         })
     }
 }
@@ -67,6 +70,7 @@ impl FromStr for State {
             "joining" => Ok(Self::Joining),
             "active" => Ok(Self::Active),
             "leaving" => Ok(Self::Leaving),
+            "left" => Ok(Self::Left),
             _ => Err(()),
         }
     }

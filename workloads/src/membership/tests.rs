@@ -62,11 +62,15 @@ async fn three_members_see_joins_changes_goodbyes_and_crashes() {
     })
     .await;
 
-    b.leave().await;
-    sees(&a, "b is leaving or gone", |all| {
-        all.iter().all(|member| member.id != "b" || member.state == State::Leaving)
+    b.set_state(State::Leaving).await;
+    sees(&a, "b is leaving", |all| {
+        all.iter().any(|member| member.id == "b" && member.state == State::Leaving)
     })
     .await;
+    // Its goodbye is heard, not its silence: it still gossips.
+    b.set_state(State::Left).await;
+    sees(&a, "b has left", |all| all.iter().all(|member| member.id != "b")).await;
+    b.leave().await;
 
     drop(c);
     sees(&a, "c is gone", |all| all.iter().all(|member| member.id != "c")).await;

@@ -15,11 +15,14 @@ use crate::process::Process;
 
 /// A process of one role that joins by way of `seed`.
 async fn join(name: &str, target: &str, seed: SocketAddr) -> Process {
-    let yaml = format!(
+    Process::start(&yaml(name, target, seed)).await
+}
+
+fn yaml(name: &str, target: &str, seed: SocketAddr) -> String {
+    format!(
         "target: {target}\nmemberlist: {{node_name: {name}, bind_port: 0, bind_addr: [127.0.0.1], advertise_addr: \
          127.0.0.1, join_members: ['{seed}']}}\nserver: {{graceful_shutdown_timeout: 5s}}\n"
-    );
-    Process::start(&yaml).await
+    )
 }
 
 fn gossip(process: &Process) -> SocketAddr {
@@ -99,4 +102,50 @@ async fn traces_spread_over_ingesters_and_go_to_the_next_when_one_is_gone() {
     assert_eq!(answer.code, 200, "{}", answer.text());
     second.stop().await;
     distributor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_in_a_process_of_its_own_answers_before_and_after_a_flush() {
+    let bucket = tempfile::tempdir().unwrap();
+    let storage = format!(
+        "storage: {{trace: {{backend: local, blocklist_poll: 1s, local: {{path: {}}}}}}}\n",
+        bucket.path().display()
+    );
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+    let frontend = Process::start(&(yaml("frontend", "query-frontend", nobody) + &storage)).await;
+    assert_eq!(frontend.get("/ready").await.code, 503);
+    let seed = gossip(&frontend);
+    let worker = format!("querier: {{frontend_worker: {{frontend_address: '{}'}}}}\n", frontend.app.grpc());
+    let querier = Process::start(&(yaml("querier", "querier", seed) + &storage + &worker)).await;
+    let ingester = Process::start(&(yaml("ingester", "ingester", seed) + &storage)).await;
+    let distributor = join("distributor", "distributor", seed).await;
+    sees(&distributor, 1).await;
+    sees(&frontend, 1).await;
+    ready(&frontend).await;
+
+    let answer = distributor.export(&[("content-type", "application/x-protobuf")], traces(3)).await;
+    assert_eq!(answer.code, 200, "{}", answer.text());
+    let id = "00000002070707070707070707070707";
+    let live = frontend.get(&format!("/api/traces/{id}")).await;
+    assert_eq!(live.code, 200, "{}", live.text());
+    assert_eq!(ingester.get("/flush").await.code, 204);
+    let flushed = frontend.get(&format!("/api/traces/{id}")).await;
+    assert_eq!(flushed.json(), live.json());
+
+    ingester.stop().await;
+    let alone = frontend.get(&format!("/api/traces/{id}")).await;
+    assert_eq!(alone.code, 200, "the block is found without its ingester: {}", alone.text());
+    for process in [distributor, querier, frontend] {
+        process.stop().await;
+    }
+}
+
+async fn ready(process: &Process) {
+    let answer = async {
+        while process.get("/ready").await.code != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(15), answer).await;
+    assert!(outcome.is_ok(), "ready: {}", process.get("/ready").await.text());
 }

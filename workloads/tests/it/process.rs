@@ -37,16 +37,18 @@ impl Answer {
 /// The configuration of a process below `dir`, on free ports, with `yaml` over it.
 pub(crate) fn config(dir: &std::path::Path, yaml: &str) -> Config {
     let dir = dir.display();
-    let flags = [
+    let mut flags = vec![
         "-server.http-listen-address=127.0.0.1".to_owned(),
         "-server.http-listen-port=0".to_owned(),
         "-server.grpc-listen-address=127.0.0.1".to_owned(),
         "-server.grpc-listen-port=0".to_owned(),
         "-distributor.receivers.otlp.protocols.grpc.endpoint=127.0.0.1:0".to_owned(),
         "-distributor.receivers.otlp.protocols.http.endpoint=127.0.0.1:0".to_owned(),
-        format!("-storage.trace.local.path={dir}/blocks"),
         format!("-storage.trace.wal.path={dir}/wal"),
     ];
+    if !yaml.contains("local:") {
+        flags.push(format!("-storage.trace.local.path={dir}/blocks"));
+    }
     let line = vivace_config::CommandLine::parse(flags).expect("the flags exist");
     vivace_config::load(yaml, &line.settings).expect("the configuration is sound").config
 }
