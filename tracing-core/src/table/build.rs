@@ -86,7 +86,7 @@ impl TableBuilder {
     /// Adds the spans of a TracesData, all of which must be the present trace's.
     ///
     /// # Errors
-    /// [`WireError`] where the bytes are malformed, which [`crate::wire::otlp::split`] rules out; the spans
+    /// [`WireError`] where the bytes are malformed, which [`crate::wire::otlp::split()`] rules out; the spans
     /// before that place stay added.
     pub fn add_otlp(&mut self, otlp: &[u8]) -> Result<(), WireError> {
         let strings = &mut self.table.strings;

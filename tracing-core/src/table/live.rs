@@ -103,7 +103,7 @@ impl Part {
 }
 
 impl Live {
-    /// Takes in a slice of a trace: a TracesData as [`crate::wire::otlp::split`] makes it.
+    /// Takes in a slice of a trace: a TracesData as [`crate::wire::otlp::split()`] makes it.
     pub fn push(&mut self, id: TraceId, otlp: Bytes, now: Instant) -> Pushed {
         let len = otlp.len();
         self.pending_bytes += len;
