@@ -22,10 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     build::{Desired, Prepared},
-    compare::{
-        self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep,
-        replicas_have_another_owner,
-    },
+    compare::{self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep},
     facts::Live,
     kind::Kind,
     names::Identity,
@@ -88,7 +85,9 @@ pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, li
     for mut desired in ordered {
         let key = (desired.kind, desired.name.clone());
         let found = live.objects.get(&key);
-        yield_replicas(&mut desired, found);
+        if live.autoscaled.contains(&key) {
+            yield_replicas(&mut desired, found);
+        }
         let label = format!("{} {}", desired.kind.as_str(), desired.name);
         let answer = if let Some(found) = found {
             keep(client, &stack.identity, &desired, found, &mut applied.changes).await
@@ -124,13 +123,12 @@ async fn keep(
     update(client, identity, desired, found).await
 }
 
-/// Where the number of pods is only suggested and someone else has set it, it is theirs.
+/// An autoscaler's number of pods is kept, unless the resource fixes one. It is kept by value: leaving the field out
+/// would set it to one first, where it was ours.
 fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
-    if desired.replicas_are_suggested
-        && live.is_some_and(replicas_have_another_owner)
-        && let Some(spec) = desired.object.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("replicas");
+    let found = live.and_then(|live| live.pointer("/spec/replicas"));
+    if let Some(found) = found.filter(|_| desired.may_be_scaled) {
+        desired.object["spec"]["replicas"] = found.clone();
     }
 }
 
@@ -297,19 +295,17 @@ mod tests {
     }
 
     #[test]
-    fn a_suggested_number_of_pods_gives_way_to_an_autoscaler_and_a_fixed_one_does_not() {
-        let live = json!({"metadata": {"managedFields": [{
-            "manager": "kube-controller-manager", "fieldsV1": {"f:spec": {"f:replicas": {}}},
-        }]}});
-        for (suggested, kept) in [(true, false), (false, true)] {
+    fn an_autoscaler_s_number_of_pods_is_kept_and_a_fixed_one_is_not_given_up() {
+        let live = json!({"spec": {"replicas": 5}});
+        for (may_be_scaled, count) in [(true, 5), (false, 2)] {
             let mut desired = Desired {
                 kind: Kind::Deployment,
                 name: "d".to_owned(),
                 object: json!({"spec": {"replicas": 2}}),
-                replicas_are_suggested: suggested,
+                may_be_scaled,
             };
             yield_replicas(&mut desired, Some(&live));
-            assert_eq!(desired.object["spec"].get("replicas").is_some(), kept);
+            assert_eq!(desired.object["spec"]["replicas"], count);
         }
     }
 }

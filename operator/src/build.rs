@@ -46,8 +46,8 @@ pub(crate) struct Desired {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) object: Value,
-    /// The number of pods is only a suggestion: whoever else has set it keeps it.
-    pub(crate) replicas_are_suggested: bool,
+    /// The resource does not fix the number of pods: an autoscaler may.
+    pub(crate) may_be_scaled: bool,
 }
 
 /// Makes the objects of a stack.
@@ -123,11 +123,11 @@ impl Prepared {
         push(&mut all, Kind::StatefulSet, stateful_sets, |object| name_of(&object.metadata))?;
         push(&mut all, Kind::Deployment, deployments, |object| name_of(&object.metadata))?;
         for role in Role::ALL {
-            let suggested = matches!(stack.workloads.get(role).replicas, ReplicaRule::Suggested(_));
+            let fixed = matches!(stack.workloads.get(role).replicas, ReplicaRule::Fixed(_));
             let name = stack.identity.role(role);
             for desired in &mut all {
                 if matches!(desired.kind, Kind::StatefulSet | Kind::Deployment) && desired.name == name {
-                    desired.replicas_are_suggested = suggested;
+                    desired.may_be_scaled = !fixed;
                 }
             }
         }
@@ -146,7 +146,7 @@ fn push<K: Serialize>(
             kind,
             name: name(&object),
             object: serde_json::to_value(&object)?,
-            replicas_are_suggested: false,
+            may_be_scaled: false,
         });
     }
     Ok(())

@@ -194,14 +194,6 @@ fn element_with<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
     list.as_array()?.iter().find(|element| keys.iter().all(|(key, value)| element.get(key) == Some(value)))
 }
 
-/// Whether someone other than us has set the number of pods.
-pub(crate) fn replicas_have_another_owner(live: &Value) -> bool {
-    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    managers.into_iter().flatten().any(|entry| {
-        entry["manager"] != FIELD_MANAGER && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -335,16 +327,5 @@ mod tests {
         assert_eq!(records_to_keep(&all, true), Some(vec![apply.clone(), scale]));
         assert_eq!(records_to_keep(&live(&[&apply, &theirs]), false), None);
         assert_eq!(records_to_keep(&live(&[&theirs]), true), None);
-    }
-
-    #[test]
-    fn an_autoscaler_that_sets_the_replicas_is_seen_in_the_managed_fields() {
-        let mut object = live();
-        assert!(!replicas_have_another_owner(&object));
-        object["metadata"]["managedFields"].as_array_mut().expect("a list").push(json!({
-            "manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
-            "fieldsV1": {"f:spec": {"f:replicas": {}}},
-        }));
-        assert!(replicas_have_another_owner(&object));
     }
 }

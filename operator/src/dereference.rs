@@ -1,9 +1,12 @@
 //! First step of a reconcile: reads what a stack points at, and what of it is there. IO, read only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{try_join, try_join_all};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use futures::future::{try_join, try_join_all, try_join3};
+use k8s_openapi::api::{
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::{ConfigMap, Pod, Secret},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -36,9 +39,13 @@ pub(crate) async fn dereference(client: &Client, resource: &TempoStack) -> Resul
         secret(client, &namespace, &storage.secret.name),
         config_map_keys(client, &namespace, ca_name.filter(|name| !name.is_empty())),
     );
-    let live = try_join(objects(client, &namespace, &selector), pods(client, &namespace, &selector));
-    let ((secret, ca_keys), (objects, pods)) = try_join(references, live).await?;
-    Ok(Facts { secret, ca_keys, live: Live { objects, pods } })
+    let live = try_join3(
+        objects(client, &namespace, &selector),
+        pods(client, &namespace, &selector),
+        autoscaled(client, &namespace),
+    );
+    let ((secret, ca_keys), (objects, pods, autoscaled)) = try_join(references, live).await?;
+    Ok(Facts { secret, ca_keys, live: Live { objects, pods, autoscaled } })
 }
 
 fn read_error(what: &str, namespace: &str) -> impl FnOnce(kube::Error) -> DereferenceError {
@@ -100,4 +107,19 @@ async fn pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Po
     let list =
         pods.list(&ListParams::default().labels(selector)).await.map_err(read_error("Pod", namespace))?;
     Ok(list.items)
+}
+
+async fn autoscaled(client: &Client, namespace: &str) -> Result<BTreeSet<(Kind, String)>, DereferenceError> {
+    let scalers: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
+    let list = scalers
+        .list(&ListParams::default())
+        .await
+        .map_err(read_error("HorizontalPodAutoscaler", namespace))?;
+    let targets = list.items.into_iter().filter_map(|scaler| Some(scaler.spec?.scale_target_ref));
+    let workloads = targets.filter_map(|target| match target.kind.as_str() {
+        "Deployment" => Some((Kind::Deployment, target.name)),
+        "StatefulSet" => Some((Kind::StatefulSet, target.name)),
+        _ => None,
+    });
+    Ok(workloads.collect())
 }

@@ -1,6 +1,6 @@
 //! What the first step of a reconcile read from the cluster. Plain values; nothing after it reads the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
@@ -32,4 +32,6 @@ pub(crate) struct Live {
     /// Objects with the labels of the stack, as the API server gave them.
     pub(crate) objects: BTreeMap<(Kind, String), Value>,
     pub(crate) pods: Vec<Pod>,
+    /// Workloads whose number of pods a HorizontalPodAutoscaler sets.
+    pub(crate) autoscaled: BTreeSet<(Kind, String)>,
 }

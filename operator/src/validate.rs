@@ -114,7 +114,7 @@ pub(crate) struct Workload {
 pub(crate) enum ReplicaRule {
     /// The resource.
     Fixed(i32),
-    /// The size of the stack, unless an autoscaler or a person does.
+    /// The size of the stack, unless an autoscaler does.
     Suggested(i32),
     /// Whoever scales; one to begin with.
     #[default]

@@ -191,6 +191,16 @@ fn replicas_are_written_only_where_the_resource_says_them() {
 }
 
 #[test]
+fn only_a_number_of_pods_that_the_resource_names_is_kept_from_autoscalers() {
+    let stack = stack("  size: 1x.pico\n  template: {querier: {replicas: 3}}");
+    let ordered = build(&stack).into_ordered(&stack).expect("objects are JSON");
+    let may =
+        |name: &str| ordered.iter().find(|desired| desired.name == name && desired.kind >= Kind::StatefulSet);
+    assert_eq!(may("tempo-shop-querier").map(|desired| desired.may_be_scaled), Some(false));
+    assert_eq!(may("tempo-shop-ingester").map(|desired| desired.may_be_scaled), Some(true));
+}
+
+#[test]
 fn pods_roll_with_the_configuration_and_with_the_credentials_and_not_with_limits_of_tenants() {
     let annotations = |spec: &str| {
         object(spec, "StatefulSet/tempo-shop-ingester")["spec"]["template"]["metadata"]["annotations"].clone()
