@@ -13,9 +13,9 @@ pub(crate) enum QueryError {
     TooMany { tenant: String, max: usize },
     /// Time is up.
     #[error(
-        "unable to process request in the configured timeout of {timeout:?}: {waiting} of {jobs} jobs unanswered"
+        "unable to process request in the configured timeout of {timeout:?}: {waiting} of {jobs} jobs unanswered, {queriers} queriers connected"
     )]
-    Deadline { timeout: Duration, waiting: u64, jobs: u64 },
+    Deadline { timeout: Duration, waiting: u64, jobs: u64, queriers: usize },
     /// A job failed on every attempt.
     #[error("{what}: {reason}")]
     Failed { what: String, reason: String },

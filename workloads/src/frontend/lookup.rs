@@ -91,7 +91,7 @@ impl Lookup<'_> {
                     break;
                 }
                 let aside = std::mem::take(&mut self.aside);
-                self.add_jobs(aside);
+                self.add_jobs(&aside);
                 continue;
             };
             match done.result {
@@ -135,10 +135,10 @@ impl Lookup<'_> {
                 start > until || end < since
             }));
         }
-        self.add_jobs(news);
+        self.add_jobs(&news);
     }
 
-    fn add_jobs(&mut self, news: Vec<Arc<Meta>>) {
+    fn add_jobs(&mut self, news: &[Arc<Meta>]) {
         self.run.cost.blocks += news.len() as u64;
         self.run.cost.block_bytes += news.iter().map(|meta| meta.size).sum::<u64>();
         for of_tenant in news.chunk_by(|a, b| a.tenant == b.tenant) {

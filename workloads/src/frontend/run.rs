@@ -126,6 +126,7 @@ impl Run {
                     timeout: self.timeout,
                     waiting: (self.outstanding.len() + self.pending.len()) as u64,
                     jobs: self.cost.jobs,
+                    queriers: self.queue.workers(),
                 });
             };
             let Some(Outstanding { mut task, .. }) = self.outstanding.remove(&number) else { continue };

@@ -24,8 +24,11 @@ use crate::{
     rpc,
 };
 
-/// Wait before a broken stream is opened anew.
+/// Wait before a broken stream is opened anew; doubled while it breaks at once.
 const RECONNECT: Duration = Duration::from_millis(250);
+
+/// Longest such wait.
+const MAX_RECONNECT: Duration = Duration::from_secs(4);
 
 /// How long a frontend may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +46,7 @@ impl Querier {
         let Some(name) = self.options.frontend_address.clone() else { return };
         let mut streams: BTreeMap<SocketAddr, DropGuard> = BTreeMap::new();
         let (share, slots) = watch::channel(self.options.max_concurrent as u32);
+        let mut unknown = false;
         let mut tick = tokio::time::interval(self.options.dns_lookup_every);
         loop {
             tokio::select! {
@@ -50,9 +54,16 @@ impl Querier {
                 _ = tick.tick() => {}
             }
             let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(&name).await {
-                Ok(found) => found.collect(),
+                Ok(found) => {
+                    unknown = false;
+                    found.collect()
+                }
                 Err(error) => {
-                    tracing::warn!(name, %error, "address of the query-frontend not found");
+                    // Said once: where frontends start later, it is so for a while.
+                    if !unknown {
+                        tracing::warn!(name, %error, "address of the query-frontend not found, trying on");
+                    }
+                    unknown = true;
                     continue;
                 }
             };
@@ -65,7 +76,7 @@ impl Querier {
                     stop.drop_guard()
                 });
             }
-            // Each frontend is promised its share: together they never have more than the querier runs.
+            // Each frontend is promised its share, rounded up, of what the querier runs.
             let each = self.options.max_concurrent.div_ceil(streams.len().max(1)) as u32;
             share.send_if_modified(|slots| std::mem::replace(slots, each) != each);
         }
@@ -78,18 +89,24 @@ impl Querier {
         slots: watch::Receiver<u32>,
         stop: CancellationToken,
     ) {
+        let mut wait = RECONNECT;
         loop {
+            let began = Instant::now();
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
                 outcome = self.stream(frontend, slots.clone()) => outcome,
             };
             match outcome {
                 Ok(()) => tracing::info!(%frontend, "query-frontend closed the stream"),
-                Err(error) => tracing::warn!(%frontend, %error, "no jobs from the query-frontend"),
+                Err(error) if wait == RECONNECT => {
+                    tracing::warn!(%frontend, %error, "no jobs from the query-frontend, trying on");
+                }
+                Err(error) => tracing::debug!(%frontend, %error, "no jobs from the query-frontend"),
             }
+            wait = if began.elapsed() > MAX_RECONNECT { RECONNECT } else { (wait * 2).min(MAX_RECONNECT) };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(RECONNECT) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
