@@ -12,7 +12,10 @@ mod rate;
 mod refusal;
 mod service;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -82,6 +85,22 @@ pub struct Distributor {
     overrides: Arc<Overrides>,
     rates: Rates,
     metrics: Metrics,
+    complaints: Complaints,
+}
+
+/// Lets one complaint a second into the log: under overload there would be one a request.
+#[derive(Debug, Default)]
+struct Complaints(std::sync::Mutex<Option<Instant>>);
+
+impl Complaints {
+    fn due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= Duration::from_secs(1));
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
 }
 
 impl std::fmt::Debug for Distributor {
@@ -107,6 +126,7 @@ impl Distributor {
             overrides,
             rates: Rates::new(retry_after.map(vivace_config::Duration::get)),
             metrics: Metrics::register(registry),
+            complaints: Complaints::default(),
         })
     }
 
@@ -226,7 +246,9 @@ impl Distributor {
             _ => self.channels.push(member.grpc, batch).await,
         };
         self.metrics.appended(&member.id, &outcome);
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && self.complaints.due()
+        {
             tracing::warn!(ingester = member.id, address = %member.grpc, %error, "an ingester did not take spans");
         }
         outcome

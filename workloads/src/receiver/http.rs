@@ -1,6 +1,6 @@
 //! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,9 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use tracing_core::wire::otlp;
 use vivace_config::OtlpHttp;
 
@@ -19,6 +20,11 @@ use super::{Intake, inflate::Encoding, status};
 use crate::distributor::{Accepted, Refusal};
 
 const SETTING: &str = "otlp.protocols.http.max_request_body_size";
+
+/// A body that is too long is read up to so many times the limit before it is refused.
+const READ_ON: usize = 16;
+/// A body must arrive within so long.
+const ARRIVAL: Duration = Duration::from_mins(1);
 
 #[derive(Clone)]
 struct Http {
@@ -118,13 +124,34 @@ impl Http {
         self.intake.take("http", &tenant, body, received).await
     }
 
+    /// The body, within the limit. A longer one is read on for a while: a client that is cut off while it still
+    /// sends never reads why.
     async fn body(&self, request: Request) -> Result<Bytes, Refusal> {
-        match Limited::new(request.into_body(), self.limit).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(Refusal::TooLarge(format!("body is over the limit of {} bytes ({SETTING})", self.limit)))
+        let mut body = request.into_body();
+        let expected = body.size_hint().lower().min(self.limit as u64) as usize;
+        let mut buffer = BytesMut::with_capacity(expected);
+        let mut total = 0;
+        let reading = async {
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| Refusal::Invalid(format!("body breaks off: {error}")))?;
+                let Ok(data) = frame.into_data() else { continue };
+                total += data.len();
+                if total <= self.limit {
+                    buffer.extend_from_slice(&data);
+                } else if total > self.limit.saturating_mul(READ_ON) {
+                    break;
+                }
             }
-            Err(error) => Err(Refusal::Invalid(format!("body breaks off: {error}"))),
+            Ok(())
+        };
+        let late = || Refusal::Invalid(format!("body did not arrive within {} s", ARRIVAL.as_secs()));
+        tokio::time::timeout(ARRIVAL, reading).await.map_err(|_| late())??;
+        if total > self.limit {
+            return Err(Refusal::TooLarge(format!(
+                "body is over the limit of {} bytes ({SETTING})",
+                self.limit
+            )));
         }
+        Ok(buffer.freeze())
     }
 }
