@@ -151,9 +151,16 @@ impl<J: Waiting> Queue<J> {
         None
     }
 
-    /// Jobs waiting, by tenant.
+    /// Jobs waiting, by tenant. Abandoned ones are no longer among them.
     pub(crate) fn lengths(&self) -> Vec<(Tenant, usize)> {
-        self.locked().of.iter().map(|(tenant, line)| (tenant.clone(), line.len())).collect()
+        let mut lines = self.locked();
+        let Lines { of, turn } = &mut *lines;
+        of.retain(|_, line| {
+            line.retain(|job| !job.is_abandoned());
+            !line.is_empty()
+        });
+        turn.retain(|tenant| of.contains_key(tenant));
+        of.iter().map(|(tenant, line)| (tenant.clone(), line.len())).collect()
     }
 
     fn locked(&self) -> MutexGuard<'_, Lines<J>> {
@@ -211,6 +218,9 @@ mod tests {
     async fn a_full_line_refuses_its_tenant_alone_and_abandoned_jobs_do_not_count() {
         let queue = Queue::new(2);
         queue.push(note("a", 0)).unwrap();
+        queue.push(Note { abandoned: true, ..note("a", 1) }).unwrap();
+        queue.push(Note { abandoned: true, ..note("c", 1) }).unwrap();
+        assert_eq!(queue.lengths(), [(Tenant::new("a").unwrap(), 1)]);
         queue.push(Note { abandoned: true, ..note("a", 1) }).unwrap();
         queue.push(note("a", 2)).unwrap();
         assert_eq!(queue.push(note("a", 3)).unwrap_err().0.number, 3);

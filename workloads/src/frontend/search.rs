@@ -24,6 +24,9 @@ use super::{
     run::Run,
 };
 
+/// How much of a query is logged.
+const LOGGED_CHARS: usize = 1000;
+
 /// What a search found.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -66,7 +69,7 @@ impl Frontend {
             some => some as usize,
         };
         let limits = SearchLimits { limit: request.limit as usize, spss, window };
-        let text = request.form.to_string();
+        let text: String = request.form.to_string().chars().take(LOGGED_CHARS).collect();
         let search = Arc::new(Search { form: request.form, plan, limits });
         let run = Run::new(self.queue(), &self.options, self.options.search_timeout);
         let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run };
