@@ -69,3 +69,34 @@ impl Kind {
 pub(crate) fn name_of(meta: &ObjectMeta) -> String {
     meta.name.clone().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vivace-operator");
+
+    #[test]
+    fn the_chart_grants_what_is_needed_for_every_kind() {
+        let rbac =
+            std::fs::read_to_string(format!("{CHART}/templates/rbac.yaml")).expect("the chart is there");
+        let rules: Vec<&str> = rbac.split("  - apiGroups:").collect();
+        for kind in Kind::ALL {
+            let ApiResource { group, plural, .. } = kind.api_resource();
+            let granted = rules.iter().any(|rule| {
+                (group.is_empty() || rule.contains(&*group))
+                    && rule.contains(&*plural)
+                    && rule.contains("verbs: [get, list, watch, create, patch, delete]")
+            });
+            assert!(granted, "the chart does not grant {plural}");
+        }
+    }
+
+    #[test]
+    fn the_chart_installs_the_definitions_of_this_repository() {
+        let name = "tempo.grafana.com_tempostacks.yaml";
+        let read = |path: String| std::fs::read_to_string(path).expect("the definition is there");
+        let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+        assert_eq!(read(format!("{CHART}/files/crds/{name}")), read(format!("{ours}/{name}")));
+    }
+}

@@ -76,10 +76,11 @@ fn log(level: &str, format: LogFormat) -> anyhow::Result<()> {
 }
 
 fn crds(output: Option<&Path>, check: bool) -> anyhow::Result<()> {
-    for definition in api::definitions()? {
+    for (at, definition) in api::definitions()?.into_iter().enumerate() {
         let yaml = api::yaml(&definition)?;
         let Some(folder) = output else {
-            print(&format!("---\n{yaml}"))?;
+            print(if at == 0 { "" } else { "---\n" })?;
+            print(&yaml)?;
             continue;
         };
         let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
