@@ -9,11 +9,12 @@ mod inflate;
 mod metrics;
 mod status;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ::http::HeaderMap;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing_core::model::{Tenant, TenantError};
 use vivace_config::{OtlpGrpc, OtlpHttp};
 
@@ -60,12 +61,19 @@ pub struct Receivers {
     pub http: Option<Server>,
 }
 
+/// KiB of requests, as they came, that all receivers hold at once; more have to wait,
+const HELD: usize = 128 << 10;
+/// for so long, and are refused then.
+const WAIT: Duration = Duration::from_secs(5);
+
 /// What both receivers share.
 #[derive(Debug)]
 struct Intake {
     distributor: Arc<Distributor>,
     tenancy: Tenancy,
     metrics: Metrics,
+    /// KiB of requests that may still be held, see [`HELD`].
+    room: Arc<Semaphore>,
 }
 
 impl Receivers {
@@ -79,7 +87,12 @@ impl Receivers {
         distributor: Arc<Distributor>,
         registry: &mut Registry,
     ) -> Result<Self, ServerError> {
-        let intake = Arc::new(Intake { distributor, tenancy, metrics: Metrics::register(registry) });
+        let intake = Arc::new(Intake {
+            distributor,
+            tenancy,
+            metrics: Metrics::register(registry),
+            room: Arc::new(Semaphore::new(HELD)),
+        });
         let (grpc, http) = wanted(config);
         let grpc = match grpc {
             Some(config) => {
@@ -154,6 +167,19 @@ impl Intake {
             TenantError::Missing => Refusal::NoTenant(error.to_string()),
             wrong => Refusal::Invalid(wrong.to_string()),
         })
+    }
+
+    /// Waits until a request of so many bytes may be held; it may, until the permit is dropped.
+    async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = (bytes / 1024 + 1).min(HELD) as u32;
+        let room = Arc::clone(&self.room).acquire_many_owned(kib);
+        match tokio::time::timeout(WAIT, room).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Refusal::Unavailable(format!(
+                "requests of {} MiB are under way, as many as may be held",
+                HELD >> 10
+            ))),
+        }
     }
 
     async fn take(

@@ -15,6 +15,11 @@ use super::Refusal;
 /// What a client is told to wait, when the configuration does not say.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// From so many tenants on, those that are silent are forgotten,
+const BUCKETS: usize = 10_000;
+/// after so long.
+const SILENCE: Duration = Duration::from_mins(1);
+
 #[derive(Debug)]
 pub(super) struct Rates {
     buckets: Mutex<HashMap<Tenant, Bucket>>,
@@ -74,6 +79,10 @@ impl Rates {
     fn take(&self, tenant: &Tenant, bytes: f64, rate: f64, burst: f64) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
+        if buckets.len() >= BUCKETS {
+            // Whoever was silent for a while begins anew, with a full bucket.
+            buckets.retain(|_, bucket| now.duration_since(bucket.filled) < SILENCE);
+        }
         let bucket = buckets.entry(tenant.clone()).or_insert_with(|| Bucket { tokens: burst, filled: now });
         let grown = now.duration_since(bucket.filled).as_secs_f64() * rate;
         bucket.tokens = (bucket.tokens + grown).min(burst);

@@ -13,6 +13,7 @@ use axum::{
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt as _, Full};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Code, Status};
 use vivace_config::Size;
 
@@ -66,24 +67,28 @@ impl Grpc {
         let tenant = self.intake.tenant(request.headers())?;
         let encoding = request.headers().get("grpc-encoding").and_then(|value| value.to_str().ok());
         let encoding = Encoding::from_header(encoding)?;
-        let (compressed, message) = self.message(request.into_body()).await?;
+        let (_held, compressed, message) = self.message(request.into_body()).await?;
         let received = message.len();
         let encoding = if compressed { encoding } else { Encoding::Identity };
         let message = encoding.decode(message, self.limit, SETTING).await?;
         self.intake.take("grpc", &tenant, message, received).await
     }
 
-    /// The one message of the request, and whether it is compressed.
-    async fn message(&self, mut body: Body) -> Result<(bool, Bytes), Refusal> {
+    /// The one message of the request, and whether it is compressed. It may be held until the permit is dropped.
+    async fn message(&self, mut body: Body) -> Result<(Option<OwnedSemaphorePermit>, bool, Bytes), Refusal> {
         let mut buffer = BytesMut::new();
         let mut end = None;
+        let mut held = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Refusal::Invalid(format!("request breaks off: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
             buffer.extend_from_slice(&data);
             if end.is_none() {
                 end = self.end(&buffer)?;
-                buffer.reserve(end.unwrap_or_default().saturating_sub(buffer.len()));
+                if let Some(end) = end {
+                    held = Some(self.intake.admit(end).await?);
+                    buffer.reserve(end.saturating_sub(buffer.len()));
+                }
             }
             if end.is_some_and(|end| buffer.len() > end) {
                 return Err(Refusal::Invalid("expected one message, found more".to_owned()));
@@ -97,7 +102,7 @@ impl Grpc {
         }
         let compressed = buffer.first() == Some(&1);
         buffer.advance(HEAD);
-        Ok((compressed, buffer.freeze()))
+        Ok((held, compressed, buffer.freeze()))
     }
 
     /// Where the message ends, once its head is there.

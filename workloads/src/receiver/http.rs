@@ -112,6 +112,9 @@ impl Http {
         let tenant = self.intake.tenant(request.headers())?;
         let encoding = request.headers().get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
         let encoding = Encoding::from_header(encoding)?;
+        // A body of unknown length may be as long as the limit.
+        let longest = request.body().size_hint().upper().unwrap_or(u64::MAX).min(self.limit as u64);
+        let _held = self.intake.admit(longest as usize).await?;
         let raw = self.body(request).await?;
         let received = raw.len();
         let body = encoding.decode(raw, self.limit, SETTING).await?;
