@@ -20,8 +20,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Member, MembershipError, Options, State, View, transport::Tcp};
 
-/// Silence, in usual intervals between heartbeats, after which a member is taken for dead.
-const PHI: f64 = 8.0;
+/// Silence, in usual intervals between heartbeats, after which a member is taken for dead. Heartbeats come in with
+/// every exchange, 0.1 to 0.25 s apart, so this is 2 to 6 s: a pod that has to wait for its processor for a moment
+/// must not count as gone, since queries would then miss what it holds.
+const PHI: f64 = 24.0;
 /// A dead member is forgotten after so long.
 const FORGET: Duration = Duration::from_mins(10);
 /// How often seeds are resolved while nobody was found, and afterwards.
@@ -112,7 +114,6 @@ impl Gossip {
     }
 }
 
-/// With a round every half second, silence of about four seconds is death.
 fn detector(interval: Duration) -> FailureDetectorConfig {
     FailureDetectorConfig {
         phi_threshold: PHI,
