@@ -143,6 +143,12 @@ impl Serialize for Value<'_> {
                 let text = if *number > 0.0 { "Infinity" } else { "-Infinity" };
                 map.serialize_entry("doubleValue", text)?;
             }
+            // Go writes whole numbers without a fraction, up to where it takes to exponents.
+            OwnedValue::Double(number)
+                if number.fract() == 0.0 && number.abs() < 1e15 && number.is_sign_positive() =>
+            {
+                map.serialize_entry("doubleValue", &(*number as i64))?;
+            }
             OwnedValue::Double(number) => map.serialize_entry("doubleValue", number)?,
             OwnedValue::Array(values) => {
                 let values: Vec<_> = values.iter().map(Value).collect();
@@ -219,6 +225,7 @@ mod tests {
             ("status".to_owned(), OwnedValue::String("error".into())),
             ("n".to_owned(), OwnedValue::Int(-7)),
             ("d".to_owned(), OwnedValue::Double(f64::NAN)),
+            ("w".to_owned(), OwnedValue::Double(2.0)),
             ("b".to_owned(), OwnedValue::Bool(true)),
             ("a".to_owned(), OwnedValue::Array(vec![OwnedValue::Int(1)])),
         ];
@@ -245,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_written_as_jsonpb_writes_it() {
-        let set = r#"{"spans":[{"spanID":"0000000000000001","startTimeUnixNano":"5","attributes":[{"key":"status","value":{"stringValue":"error"}},{"key":"n","value":{"intValue":"-7"}},{"key":"d","value":{"doubleValue":"NaN"}},{"key":"b","value":{"boolValue":true}},{"key":"a","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]}],"matched":2}"#;
+        let set = r#"{"spans":[{"spanID":"0000000000000001","startTimeUnixNano":"5","attributes":[{"key":"status","value":{"stringValue":"error"}},{"key":"n","value":{"intValue":"-7"}},{"key":"d","value":{"doubleValue":"NaN"}},{"key":"w","value":{"doubleValue":2}},{"key":"b","value":{"boolValue":true}},{"key":"a","value":{"arrayValue":{"values":[{"intValue":"1"}]}}}]}],"matched":2}"#;
         let wanted = format!(
             r#"{{"traces":[{{"traceID":"ed0","rootServiceName":"<root span not yet received>","startTimeUnixNano":"1700000000000000000","durationMs":2,"spanSet":{set},"spanSets":[{set}],"serviceStats":{{"shop":{{"spanCount":2}}}}}}],"metrics":{{"inspectedTraces":3,"inspectedBytes":"44","completedJobs":1,"totalJobs":2}}}}"#
         );
