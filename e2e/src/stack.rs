@@ -255,9 +255,12 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
     ready && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
-/// Results of a TraceQL search, newest first.
+/// Results of a TraceQL search over the last hour, newest first.
 pub(crate) fn search(client: &Client, api: &str, query: &str, limit: usize) -> Result<Vec<Value>> {
-    let answer = client.get(&format!("{api}/api/search?q={}&limit={limit}", encode(query)), &[])?.json()?;
+    let seconds = now() / 1_000_000_000;
+    let window = format!("start={}&end={}", seconds - 3600, seconds + 5);
+    let answer =
+        client.get(&format!("{api}/api/search?q={}&limit={limit}&{window}", encode(query)), &[])?.json()?;
     Ok(answer["traces"].as_array().cloned().unwrap_or_default())
 }
 
