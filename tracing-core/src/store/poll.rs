@@ -14,10 +14,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use tokio::{
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -32,6 +29,11 @@ use crate::{
 
 /// Tenants that are listed at the same time.
 const TENANTS_AT_ONCE: usize = 8;
+
+/// The first and the longest pause after a poll that failed. A process is not ready before its first poll, so
+/// it must not wait for the next regular one, minutes away.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
 /// Counters of polls.
 #[derive(Debug, Default)]
@@ -99,22 +101,28 @@ impl Store {
         Ok(polled)
     }
 
-    /// Polls now and then every `every`, until cancelled.
+    /// Polls now and then every `every`, until cancelled. A poll that failed is repeated sooner.
     pub fn spawn_poller(self: &Arc<Self>, every: Duration, until: CancellationToken) -> JoinHandle<()> {
         let store = self.clone();
         tokio::spawn(async move {
-            let mut ticks = interval(every.max(Duration::from_millis(100)));
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let every = every.max(Duration::from_millis(100));
+            let (mut pause, mut retry) = (Duration::ZERO, FIRST_RETRY);
             loop {
                 tokio::select! {
                     () = until.cancelled() => return,
-                    _ = ticks.tick() => {}
+                    () = sleep(pause) => {}
                 }
                 tokio::select! {
                     () = until.cancelled() => return,
                     polled = store.poll() => match polled {
-                        Ok(polled) => tracing::debug!(?polled, "listed the blocks"),
-                        Err(error) => tracing::warn!(%error, "the blocks could not be listed"),
+                        Ok(polled) => {
+                            tracing::debug!(?polled, "listed the blocks");
+                            (pause, retry) = (every, FIRST_RETRY);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "the blocks could not be listed");
+                            (pause, retry) = (retry.min(every), (retry * 2).min(LONGEST_RETRY));
+                        }
                     },
                 }
             }
