@@ -63,7 +63,9 @@ fn sort(value: &mut Value, field: &str) {
     match value {
         Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| sort(value, name)),
         Value::Array(elements) => {
-            elements.iter_mut().for_each(|element| sort(element, ""));
+            for element in elements.iter_mut() {
+                sort(element, "");
+            }
             if field == "attributes" || field == "events" || field == "links" {
                 elements.sort_by_key(ToString::to_string);
             }
