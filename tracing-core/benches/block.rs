@@ -114,7 +114,9 @@ fn corpus() -> SpanTable {
     for request in requests() {
         let split = otlp::split(&request).expect("whole requests");
         spans += split.spans as usize;
-        split.traces.into_iter().for_each(|slice| slices.entry(slice.id).or_default().push(slice.otlp));
+        for slice in split.traces {
+            slices.entry(slice.id).or_default().push(slice.otlp);
+        }
         if spans >= SPANS {
             break;
         }
@@ -122,7 +124,9 @@ fn corpus() -> SpanTable {
     let mut builder = TableBuilder::keeping_duplicates();
     for (id, parts) in slices {
         builder.begin(id);
-        parts.iter().for_each(|part| builder.add_otlp(part).expect("slices of whole requests"));
+        for part in parts {
+            builder.add_otlp(&part).expect("slices of whole requests");
+        }
         builder.end();
     }
     builder.finish()

@@ -3,9 +3,9 @@
 
 use super::thrift::{put_varint, zigzag};
 
-/// Runs of at least this many equal values are written as a run; a group of eight is the least that the
-/// format can tell apart.
-const MIN_RUN: usize = 8;
+/// Runs of at least this many equal values are written as a run. The format allows eight; shorter runs
+/// than this compress better as groups.
+const MIN_RUN: usize = 24;
 
 /// Bits that hold every value up to `max`.
 pub(crate) fn width(max: u32) -> u8 {

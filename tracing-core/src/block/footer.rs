@@ -68,7 +68,7 @@ const PART: &str = "footer of data.parquet";
 /// Longest footer that is read, in bytes: some 50,000 row groups.
 const MAX_FOOTER: u64 = 1 << 30;
 /// Most values (nulls included) that one column of a row group may hold.
-const MAX_VALUES: u64 = 1 << 28;
+const MAX_VALUES: u64 = 1 << 26;
 
 impl Footer {
     /// The bytes of data.parquet to hand to [`Footer::decode`]: the footer itself and, by an estimate, the

@@ -60,7 +60,7 @@ pub struct Written {
 }
 
 /// Spans, or traces, that make a page.
-const PAGE_ROWS: usize = 16 << 10;
+const PAGE_ROWS: usize = 24 << 10;
 /// Compressed bytes, or text of distinct strings, at which a row group ends in any case.
 const MAX_HELD: usize = 64 << 20;
 
