@@ -40,11 +40,33 @@ pub(crate) fn prefixed<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// Appends `count` values of `width` bits, none over `max`.
+/// What levels and indexes are kept as.
+pub(crate) trait Small: Copy {
+    /// A value that was held against the highest that fits.
+    fn of(value: u32) -> Self;
+}
+
+impl Small for u8 {
+    fn of(value: u32) -> Self {
+        value as Self
+    }
+}
+
+impl Small for u32 {
+    fn of(value: u32) -> Self {
+        value
+    }
+}
+
+fn over(value: u32, max: u32) -> BlockError {
+    BlockError::corrupt("page", format!("value {value}, expected at most {max}"))
+}
+
+/// Appends `count` values of `width` bits, none over `max`, which must fit the type.
 ///
 /// # Errors
 /// Where the bytes end too early or a value is larger.
-pub(crate) fn hybrid<T: Copy + TryFrom<u32>>(
+pub(crate) fn hybrid<T: Small>(
     out: &mut Vec<T>,
     mut bytes: &[u8],
     width: u8,
@@ -55,10 +77,6 @@ pub(crate) fn hybrid<T: Copy + TryFrom<u32>>(
         return Err(BlockError::corrupt("page", format!("values of {width} bits, expected at most 32")));
     }
     let end = out.len() + count;
-    let narrow = |value: u32| {
-        let over = || BlockError::corrupt("page", format!("value {value}, expected at most {max}"));
-        if value > max { Err(over()) } else { T::try_from(value).map_err(|_| over()) }
-    };
     while out.len() < end {
         let head = varint(&mut bytes).ok_or_else(|| short("levels or indexes"))?;
         let left = end - out.len();
@@ -70,7 +88,11 @@ pub(crate) fn hybrid<T: Copy + TryFrom<u32>>(
             if run == 0 {
                 return Err(BlockError::corrupt("page", "a run of no values"));
             }
-            out.resize(out.len() + run, narrow(window(value, 0) as u32)?);
+            let value = window(value, 0) as u32;
+            if value > max {
+                return Err(over(value, max));
+            }
+            out.resize(out.len() + run, T::of(value));
             continue;
         }
         let groups = usize::try_from(head >> 1).unwrap_or(usize::MAX).min(left.div_ceil(8));
@@ -82,33 +104,53 @@ pub(crate) fn hybrid<T: Copy + TryFrom<u32>>(
         }
         let (packed, rest) = bytes.split_at(size.min(bytes.len()));
         bytes = rest;
-        unpack(out, packed, width, groups.saturating_mul(8).min(left), narrow)?;
+        unpack(out, packed, width, groups.saturating_mul(8).min(left), max)?;
     }
     Ok(())
 }
 
 /// Appends `count` bit-packed values.
-fn unpack<T>(
+fn unpack<T: Small>(
     out: &mut Vec<T>,
     packed: &[u8],
     width: u8,
     count: usize,
-    narrow: impl Fn(u32) -> Result<T, BlockError>,
+    max: u32,
 ) -> Result<(), BlockError> {
     let (mask, bits) = ((1_u64 << width) - 1, u32::from(width));
     out.reserve(count);
     let mut left = count;
-    // Eight values are as many bytes as one has bits; half of them fit a window.
+    // Eight values are as many bytes as one has bits.
     for group in 0..count.div_ceil(8) {
         let at = group * usize::from(width);
-        let mut taken = window(packed, at);
-        for i in 0..left.min(8) {
-            if i == 4 && width > 16 {
-                taken = window(packed, at + usize::from(width / 2)) >> ((bits * 4) & 7);
+        let mut values = [0_u32; 8];
+        if width <= 8 {
+            let taken = match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+                Some(chunk) => u64::from_le_bytes(*chunk),
+                None => window(packed, at) as u64,
+            };
+            for (value, shift) in values.iter_mut().zip((0..64).step_by(width.max(1).into())) {
+                *value = (taken >> shift & mask) as u32;
             }
-            out.push(narrow((taken as u64 & mask) as u32)?);
-            taken >>= bits;
+        } else {
+            let (low, high) = values.split_at_mut(4);
+            let mut taken = wide(packed, at);
+            for value in low {
+                *value = (taken as u64 & mask) as u32;
+                taken >>= bits;
+            }
+            // Four values of an odd number of bits end within a byte.
+            let mut taken = wide(packed, at + usize::from(width / 2)) >> ((bits * 4) & 7);
+            for value in high {
+                *value = (taken as u64 & mask) as u32;
+                taken >>= bits;
+            }
         }
+        let here = values.get(..left.min(8)).unwrap_or_default();
+        if let Some(value) = here.iter().find(|value| **value > max) {
+            return Err(over(*value, max));
+        }
+        out.extend(here.iter().map(|value| T::of(*value)));
         left = left.saturating_sub(8);
     }
     Ok(())
@@ -235,4 +277,66 @@ pub(crate) fn plain_bools(out: &mut Vec<u64>, bytes: &[u8], count: usize) -> Res
     let bits = bytes.iter().flat_map(|&byte| (0..8).map(move |bit| u64::from(byte >> bit & 1)));
     out.extend(bits.take(count));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::block::encode;
+
+    proptest! {
+        #[test]
+        fn runs_and_groups_of_every_width_come_back(
+            width in 0_u8..=32,
+            runs in proptest::collection::vec((any::<u32>(), 1_usize..60), 0..20),
+            damage in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let max = ((1_u64 << width) - 1) as u32;
+            let values: Vec<u32> = runs
+                .iter()
+                .flat_map(|(value, run)| {
+                    // Half of the runs vary from value to value.
+                    (0..*run as u32).map(move |i| (value ^ if run % 2 == 0 { i } else { 0 }) & max)
+                })
+                .collect();
+            let mut bytes = Vec::new();
+            encode::hybrid(&mut bytes, &values, width);
+            let mut back: Vec<u32> = Vec::new();
+            hybrid(&mut back, &bytes, width, values.len(), max).unwrap();
+            prop_assert_eq!(&back, &values);
+            if !bytes.is_empty() {
+                let at = damage.0.index(bytes.len());
+                bytes[at] ^= damage.1;
+                let _ = hybrid(&mut Vec::<u32>::new(), &bytes, width, values.len(), max);
+                let _ = hybrid(&mut Vec::<u8>::new(), &bytes[..at], width, values.len(), 255);
+            }
+        }
+
+        #[test]
+        fn deltas_of_every_width_come_back(
+            shift in 0_u32..64,
+            values in proptest::collection::vec(any::<i64>(), 0..400),
+            damage in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let values: Vec<i64> = values.into_iter().map(|value| value >> shift).collect();
+            let small: Vec<i32> = values.iter().map(|value| *value as i32).collect();
+            let mut bytes = Vec::new();
+            encode::delta(&mut bytes, &values);
+            let mut back = Vec::new();
+            let rest = delta(&mut back, &bytes, values.len(), 64).unwrap();
+            prop_assert!(rest.is_empty());
+            prop_assert_eq!(back.iter().map(|value| value.cast_signed()).collect::<Vec<_>>(), values.clone());
+            let mut narrow = Vec::new();
+            encode::delta(&mut narrow, &small);
+            let mut back = Vec::new();
+            delta(&mut back, &narrow, small.len(), 32).unwrap();
+            prop_assert_eq!(back.iter().map(|value| value.cast_signed() as i32).collect::<Vec<_>>(), small);
+            let at = damage.0.index(bytes.len());
+            bytes[at] ^= damage.1;
+            let _ = delta(&mut Vec::new(), &bytes, values.len(), 64);
+            let _ = delta(&mut Vec::new(), &bytes[..at], values.len(), 64);
+        }
+    }
 }

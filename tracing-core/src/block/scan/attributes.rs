@@ -145,6 +145,9 @@ impl Keys {
         strings: &mut Strings,
         mut take: impl FnMut(usize, u64),
     ) -> Result<(), usize> {
+        if column.values.len() == 0 && part != Part::IsArray {
+            return Ok(());
+        }
         let present = if part == Part::IsArray { depth } else { depth + 1 };
         let mut codes = match &column.values {
             Values::Bytes(entries) => Some(Codes::new(entries)),
