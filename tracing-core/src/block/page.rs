@@ -52,7 +52,7 @@ struct Place {
 }
 
 /// Largest page, decompressed, in bytes.
-const MAX_PAGE: u64 = 1 << 28;
+pub(crate) const MAX_PAGE: u64 = 1 << 28;
 
 impl Default for Values {
     fn default() -> Self {

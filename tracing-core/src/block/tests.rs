@@ -301,6 +301,24 @@ fn a_search_for_an_absent_key_asks_for_no_values() {
 }
 
 #[test]
+fn long_texts_end_a_page_before_it_is_too_large_to_read() {
+    let mut traces = many(30, 0);
+    for (at, trace) in traces.iter_mut().enumerate() {
+        let spans = trace.resources.iter_mut().flat_map(|r| &mut r.scopes).flat_map(|s| &mut s.spans);
+        let long = ["long", &at.to_string(), &"x".repeat(1 << 20)].concat();
+        spans.take(1).for_each(|span| span.attrs = vec![("long".to_owned(), model::Val::Text(long.clone()))]);
+    }
+    let block = block(&traces, u64::MAX, 1000);
+    let value = schema::Leaf::Attribute(Level::Span, schema::Part::Text);
+    let (_, chunk) = block.footer.chunk(0, value).unwrap();
+    let index = chunk.offset_index.clone().unwrap();
+    let index = block.data.slice(index.start as usize..index.end as usize);
+    assert_eq!(footer::offset_index(&index, chunk).unwrap().len(), 2, "30 MiB in pages of 16");
+    let back: Vec<_> = block.scan(Projection::Everything).iter().flat_map(read).collect();
+    assert!(back == traces);
+}
+
+#[test]
 fn meta_and_index_say_what_was_written() {
     let mut traces = many(40, 0);
     for (at, trace) in traces.iter_mut().enumerate() {

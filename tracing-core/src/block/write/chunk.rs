@@ -17,6 +17,7 @@ use parquet::{
 use crate::{
     block::{
         BlockError, encode,
+        page::MAX_PAGE,
         schema::{Kind, Leaf, Spec},
         thrift::put_ints,
     },
@@ -96,6 +97,10 @@ impl Press {
 
     /// Appends a page to `out`: `header` writes what follows the sizes.
     fn page(&mut self, out: &mut Vec<u8>, kind: i64, header: &[u8]) -> Result<usize, BlockError> {
+        if self.raw.len() as u64 > MAX_PAGE {
+            let (part, found) = ("page".to_owned(), self.raw.len() as u64);
+            return Err(BlockError::Limit { part, what: "its size in bytes", found, limit: MAX_PAGE });
+        }
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(self.raw.len()));
         self.zstd.compress_to_buffer(&self.raw, &mut self.packed).map_err(BlockError::Sink)?;

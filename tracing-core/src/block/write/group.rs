@@ -16,11 +16,11 @@ use crate::{
         BlockError,
         schema::{Slots, Spec, specs},
     },
-    table::{Level, Offsets, SpanTable},
+    table::{Code, Level, Offsets, SpanTable, ValueKind},
 };
 
-/// Estimated bytes that make a page.
-const PAGE_BYTES: u64 = 8 << 20;
+/// Estimated bytes, text included, that make a page.
+const PAGE_BYTES: u64 = 16 << 20;
 pub(super) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
 
 /// A row group.
@@ -102,7 +102,8 @@ impl<T: Borrow<SpanTable>> Group<T> {
         self.rows += 1;
         let estimate = self.sources.table(number).map_or(0, |table| estimate(table, row as usize));
         self.estimate += estimate;
-        self.page_estimate += estimate;
+        self.page_estimate +=
+            estimate + self.sources.table(number).map_or(0, |table| text(table, row as usize));
         let full = self.page.spans.len() >= self.page_rows || self.page.traces.len() >= self.page_rows;
         if full || self.page_estimate >= PAGE_BYTES {
             self.end_page()?;
@@ -164,6 +165,42 @@ fn estimate(table: &SpanTable, row: usize) -> u64 {
         + below(&table.scopes.attributes.offsets, &scopes)
         + below(&table.spans.attributes.offsets, &spans);
     (7 + 10 * resources.len() + 2 * scopes.len() + 35 * spans.len() + 7 * attributes + 4 * events) as u64
+}
+
+/// Bytes of text in a trace's attributes, which nothing else bounds.
+fn text(table: &SpanTable, row: usize) -> u64 {
+    let resources = table.traces.resources.range(row);
+    let spans = table.spans_of_resources(resources.clone());
+    let below = |offsets: &Offsets, of: &Range<usize>| match of.end.checked_sub(1) {
+        Some(last) if !of.is_empty() => offsets.range(of.start).start..offsets.range(last).end,
+        _ => 0..0,
+    };
+    let owners = [
+        (&table.resources.attributes, resources.clone()),
+        (&table.scopes.attributes, scopes_of(table, &resources)),
+        (&table.events.attributes, below(&table.spans.events, &spans)),
+        (&table.links.attributes, below(&table.spans.links, &spans)),
+        (&table.spans.attributes, spans),
+    ];
+    let length = |payload: u64| table.strings.text(Code::from_payload(payload)).len();
+    let mut bytes = 0;
+    for (attributes, owners) in owners {
+        let entries = below(&attributes.offsets, &owners);
+        let kinds = attributes.kind.get(entries.clone()).unwrap_or_default();
+        let values = attributes.value.get(entries).unwrap_or_default();
+        for (kind, value) in kinds.iter().zip(values) {
+            bytes += match kind {
+                ValueKind::String | ValueKind::Unsupported => length(*value),
+                ValueKind::Strings => {
+                    let (start, count) = ((value >> 32) as usize, (value & 0xffff_ffff) as usize);
+                    let elements = attributes.elements.get(start..start + count).unwrap_or_default();
+                    elements.iter().map(|element| length(*element)).sum()
+                }
+                _ => 0,
+            };
+        }
+    }
+    bytes as u64
 }
 
 fn scopes_of(table: &SpanTable, resources: &Range<usize>) -> Range<usize> {
