@@ -35,7 +35,7 @@ pub struct IngesterOptions {
 
 impl IngesterOptions {
     /// Bytes received into one head by default: what keeps a process within 500 MB while it is loaded.
-    pub const MEMORY_CUT: u64 = 64 << 20;
+    pub const MEMORY_CUT: u64 = 48 << 20;
 
     /// Tempo's defaults with our bound on memory, below one directory.
     #[must_use]
