@@ -121,8 +121,8 @@ impl Store {
         }
         let bytes = match self.file(tenant, block, name) {
             Some(path) => match blocking(move || disk::read(&path)).await {
-                // Its upload ended a moment ago: it is in the bucket now.
-                Err(e) if e.is_not_found() && self.in_bucket() => self.get(tenant, block, name).await?,
+                // It may have been staged, and its upload ended a moment ago.
+                Err(e) if e.is_not_found() => self.get(tenant, block, name).await?,
                 other => other?,
             },
             None => self.get(tenant, block, name).await?,
@@ -149,9 +149,8 @@ impl Store {
         };
         let wanted = ranges.to_vec();
         match blocking(move || disk::read_ranges(&path, &wanted)).await {
-            Err(e) if e.is_not_found() && self.in_bucket() => {
-                self.get_ranges(tenant, block, name, ranges).await
-            }
+            // As in `read`.
+            Err(e) if e.is_not_found() => self.get_ranges(tenant, block, name, ranges).await,
             other => other,
         }
     }
@@ -212,11 +211,6 @@ impl Store {
             Place::Bucket { .. } => None,
         });
         dir.map(|dir| dir.join(name))
-    }
-
-    /// Whether what is not on this machine may be elsewhere.
-    fn in_bucket(&self) -> bool {
-        matches!(self.place, Place::Bucket { .. })
     }
 
     pub(super) async fn get(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<Bytes, StoreError> {

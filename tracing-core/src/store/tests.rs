@@ -149,21 +149,21 @@ async fn a_meta_that_cannot_be_read_hides_its_block_only() {
 #[tokio::test]
 async fn a_staged_block_is_read_from_disk_and_after_its_removal_from_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let (stage, staged) = stage(&dir.path().join("stage"));
-    let [_, [store, _]] = places(dir.path());
-    let read = async || store.read_ranges(&tenant(), staged.meta.id, DATA, &[1..4, 7..8]).await;
-    assert!(read().await.unwrap_err().is_not_found());
-    store.read_from(staged.meta.id, staged.dir.clone());
-    assert_eq!(read().await.unwrap(), [&data()[1..4], &data()[7..8]]);
-    store.commit(&staged.meta, &staged.dir).await.unwrap();
-    stage.remove(&tenant(), staged.meta.id).unwrap();
-    assert_eq!(
-        read().await.unwrap(),
-        [&data()[1..4], &data()[7..8]],
-        "a read that began before the upload ended"
-    );
-    store.read_from_store(staged.meta.id);
-    assert_eq!(read().await.unwrap(), [&data()[1..4], &data()[7..8]]);
+    for [store, _] in places(dir.path()) {
+        let (stage, staged) = stage(&dir.path().join("stage"));
+        let id = staged.meta.id;
+        let read = async || store.read_ranges(&tenant(), id, DATA, &[1..4, 7..8]).await;
+        let expected = [&data()[1..4], &data()[7..8]];
+        assert!(read().await.unwrap_err().is_not_found());
+        store.read_from(id, staged.dir.clone());
+        assert_eq!(read().await.unwrap(), expected);
+        store.commit(&staged.meta, &staged.dir).await.unwrap();
+        stage.remove(&tenant(), id).unwrap();
+        assert_eq!(read().await.unwrap(), expected, "a read that began before the upload ended");
+        assert_eq!(store.read(&tenant(), id, "bloom-1").await.unwrap(), "bloom one");
+        store.read_from_store(id);
+        assert_eq!(read().await.unwrap(), expected);
+    }
 }
 
 #[test]
