@@ -12,6 +12,7 @@ use vivace_config::{
     Switch, Trace, UsageReport, Wal,
 };
 
+use super::ingester;
 use crate::{
     names::Identity,
     validate::{Stack, TenantOverrides},
@@ -195,6 +196,8 @@ fn search(stack: &Stack) -> FrontendSearch {
 
 fn server(stack: &Stack) -> Server {
     Server {
+        // The upload at the end may take what the kubelet grants, less what ending the process takes.
+        graceful_shutdown_timeout: Some(Duration::from_secs(u64::from(ingester::GRACE_SECONDS) - 10)),
         grpc_server_max_recv_msg_size: Some(MESSAGE_LIMIT),
         grpc_server_max_send_msg_size: Some(MESSAGE_LIMIT),
         http_listen_port: Some(3200),

@@ -18,8 +18,8 @@ use crate::{names::Identity, role::Role};
 
 /// Name of the claim, and of the volume that it gives.
 pub(crate) const CLAIM: &str = "data";
-/// Seconds that a leaving ingester has for cutting and uploading what it holds.
-const GRACE_SECONDS: i64 = 300;
+/// Seconds that a leaving ingester has for cutting and uploading what it holds, and that its pod is given.
+pub(super) const GRACE_SECONDS: u16 = 300;
 
 pub(crate) fn service(identity: &Identity) -> Service {
     service::service(identity, Role::Ingester.as_str(), &[HTTP, GRPC])
@@ -30,7 +30,7 @@ pub(crate) fn stateful_set(pod: &Context<'_>) -> StatefulSet {
     let identity = &pod.stack.identity;
     let mut template = pod.template(Role::Ingester, &[GOSSIP, HTTP, GRPC], Scratch::Claim(CLAIM));
     if let Some(spec) = &mut template.spec {
-        spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
+        spec.termination_grace_period_seconds = Some(GRACE_SECONDS.into());
     }
     StatefulSet {
         metadata: identity.meta(identity.role(Role::Ingester), identity.labels(Role::Ingester.as_str())),

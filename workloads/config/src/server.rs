@@ -18,7 +18,7 @@ section! {
         http_tls_config: ServerTls,
         grpc_tls_config: ServerTls,
         register_instrumentation: Option<bool>,
-        /// How long open requests may take after the stop.
+        /// How long the process may take to end: open requests, and an ingester's last upload.
         graceful_shutdown_timeout: Option<Duration>,
         http_server_read_timeout: Option<Duration>,
         http_server_read_header_timeout: Option<Duration>,
