@@ -60,7 +60,7 @@ pub(crate) fn cluster_programs(home: &Home) -> Result<()> {
         &home.logs().join("packages.log"),
     )?;
     run_logged(
-        "building the cluster's programs (Go; the first time takes ten minutes)",
+        "building the cluster's programs (Go; ten minutes the first time)",
         home.script("e2e/kbox/build.sh").arg(home.bin()),
         &home.logs().join("kbox.log"),
     )

@@ -27,6 +27,7 @@ impl Home {
             (None, None, Some(user)) => PathBuf::from(user).join(".cache/vivace-e2e"),
             (None, None, None) => bail!("set E2E_HOME to a folder for the cluster's binaries and state"),
         };
+        let root = std::path::absolute(&root).with_context(|| format!("E2E_HOME={}", root.display()))?;
         if root.starts_with(&repository) {
             bail!("E2E_HOME={} lies in the clone; choose a folder outside", root.display());
         }
