@@ -86,7 +86,7 @@ impl Bench {
                 answer.text()
             );
         }
-        Ok(answer.text().trim().chars().filter(|c| !c.is_control()).take(160).collect())
+        Ok(answer.text().replace('\n', " ").trim().chars().take(160).collect())
     }
 
     fn bomb(&self) -> Result<String> {
@@ -216,7 +216,7 @@ fn full_disk(binary: &Path) -> Result<String> {
         bench.client.export(&bench.server.otlp, &request(&after))
     })?;
     bench.found(&after[0])?;
-    let said = refusal.text();
+    let said = refusal.text().replace('\n', " ");
     bench.server.kill()?;
     let server = Server::start(binary, folder.path()).context("restart on the disk that was full")?;
     let bench = Bench { server, client: Client::new(Duration::from_secs(30)) };

@@ -21,9 +21,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body as text, for messages; at most 400 characters.
+    /// The readable part of the body, for messages: at most 400 characters. Errors of OTLP/HTTP are protobuf around their text.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).chars().take(400).collect()
+        let readable = |c: &char| (!c.is_control() || *c == '\n') && *c != char::REPLACEMENT_CHARACTER;
+        String::from_utf8_lossy(&self.body).chars().filter(readable).take(400).collect()
     }
 
     /// The body of a 200 as JSON.
