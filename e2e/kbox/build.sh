@@ -2,8 +2,8 @@
 # build.sh OUT  Build what the cluster needs into the folder OUT (E2E_BIN): kbox, kbox-node, pause; links kubectl, etcd,
 # kube-apiserver -> kbox (so OUT also serves as KUBEBUILDER_ASSETS); helm and minio. What OUT already has from the same
 # sources and versions is not built again.
-# Needs the Go module proxy, and Go (without one, the toolchain itself is taken from the proxy). Errors: Go's own message when a module
-# or the disk is missing.
+# Needs Go and the Go module proxy (without Go, GOPROXY names the proxy from which the toolchain itself is taken). Errors: Go's own message
+# when a module or the disk is missing.
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: build.sh OUT" >&2; exit 2; }
 out=$(realpath -m "$1"); mkdir -p "$out"; cd "$(dirname "$0")"
@@ -18,7 +18,7 @@ if [ "$(go_minor || echo 0)" -lt 21 ]; then
   root=$out/toolchain/golang.org/toolchain@v0.0.1-go$toolchain.linux-$arch
   if [ ! -x "$root/bin/go" ]; then
     echo "fetching Go $toolchain"
-    proxy=${GOPROXY:-https://proxy.golang.org}; zip=$out/toolchain.zip
+    proxy=${GOPROXY:?build.sh: no Go of 1.21 or newer: install one, or name in GOPROXY the module proxy to fetch it from}; zip=$out/toolchain.zip
     curl -fsSL --retry 3 -o "$zip" "${proxy%%[,|]*}/golang.org/toolchain/@v/v0.0.1-go$toolchain.linux-$arch.zip"
     python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])' "$zip" "$out/toolchain"
     chmod -R +x "$root/bin" "$root/pkg/tool"; rm "$zip"
