@@ -51,6 +51,8 @@ pub struct Scan {
     groups: Range<usize>,
     /// The one trace that is looked for.
     target: Option<TraceId>,
+    /// The rows of the row group that are wanted, where these are not all.
+    window: Option<Range<u64>>,
     stage: Stage,
     /// Bytes that were handed over for the present row group, by their place in the file.
     held: BTreeMap<u64, Bytes>,
@@ -80,7 +82,7 @@ struct Pick {
 enum Rows {
     None,
     All,
-    One(u64),
+    Some(Range<u64>),
 }
 
 /// Either what was asked for, or the ranges that must come first.
@@ -104,7 +106,25 @@ impl Scan {
         meta.readable()?;
         let groups = row_groups.start..row_groups.end.min(footer.row_groups());
         let wanted = Wanted::new(projection, Slots::new(&meta.dedicated));
-        Ok(Self { footer, wanted, groups, target: None, stage: Stage::Rows, held: BTreeMap::new() })
+        let (target, window, stage, held) = (None, None, Stage::Rows, BTreeMap::new());
+        Ok(Self { footer, wanted, groups, target, window, stage, held })
+    }
+
+    /// Reads what `projection` wants of the traces `rows` of one row group, counted from its first; what the
+    /// row group does not have of them is left out. Yields one table, or none where nothing is left. Only
+    /// the pages that hold these rows are asked for, and of each column its dictionary.
+    ///
+    /// # Errors
+    /// As [`Scan::new`].
+    pub fn rows(
+        meta: &Meta,
+        footer: Arc<Footer>,
+        row_group: usize,
+        rows: Range<u64>,
+        projection: Projection,
+    ) -> Result<Self, BlockError> {
+        let groups = row_group..row_group.saturating_add(1);
+        Ok(Self { window: Some(rows), ..Self::new(meta, footer, groups, projection)? })
     }
 
     /// Reads one trace whole. Yields one table of that trace, or none where the block does not hold it.
@@ -147,11 +167,11 @@ impl Scan {
     fn step(&mut self) -> Result<Step, BlockError> {
         while !self.groups.is_empty() {
             match std::mem::replace(&mut self.stage, Stage::Rows) {
-                Stage::Rows => match self.rows()? {
+                Stage::Rows => match self.find_rows()? {
                     Have::Need(ranges) => return Ok(Step::Need(ranges)),
                     Have::Yes(Rows::None) => self.end_group(),
                     Have::Yes(Rows::All) => self.stage = Stage::Columns(None),
-                    Have::Yes(Rows::One(row)) => self.stage = Stage::Columns(Some(row..row + 1)),
+                    Have::Yes(Rows::Some(rows)) => self.stage = Stage::Columns(Some(rows)),
                 },
                 Stage::Columns(rows) => match self.columns(rows.clone())? {
                     Have::Need(ranges) => {
@@ -186,10 +206,15 @@ impl Scan {
     }
 
     /// Which rows of the present row group are wanted.
-    fn rows(&mut self) -> Result<Have<Rows>, BlockError> {
+    fn find_rows(&mut self) -> Result<Have<Rows>, BlockError> {
         let rows = self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows);
         let Some(id) = self.target else {
-            return Ok(Have::Yes(if rows > 0 { Rows::All } else { Rows::None }));
+            let window = self.window.clone().map_or(0..rows, |window| window.start..window.end.min(rows));
+            return Ok(Have::Yes(match window {
+                none if none.is_empty() => Rows::None,
+                all if all == (0..rows) => Rows::All,
+                some => Rows::Some(some),
+            }));
         };
         let (_, chunk) = self.footer.chunk(self.groups.start, Leaf::TraceId)?;
         if rows == 0 || chunk.bounds.is_some_and(|(first, last)| id < first || id > last) {
@@ -208,7 +233,8 @@ impl Scan {
             let Values::Bytes(ids) = self.read(&pick)?.values else { continue };
             let row = ids.indexes.iter().position(|&at| ids.entry(at) == id.0);
             if let Some(row) = row {
-                return Ok(Have::Yes(Rows::One(first + row as u64)));
+                let row = first.saturating_add(row as u64);
+                return Ok(Have::Yes(Rows::Some(row..row.saturating_add(1))));
             }
         }
         Ok(Have::Yes(Rows::None))

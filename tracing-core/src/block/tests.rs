@@ -216,6 +216,24 @@ proptest! {
     }
 
     #[test]
+    fn a_window_of_rows_is_read_as_these_rows_of_the_whole(
+        traces in traces(),
+        page in 1_usize..6,
+        from in 0_u64..12,
+        count in 0_u64..12,
+    ) {
+        let block = block(&traces, u64::MAX, page);
+        let rows = from..from + count;
+        let everything = Projection::Everything;
+        let scan =
+            Scan::rows(&block.written.meta, Arc::clone(&block.footer), 0, rows.clone(), everything).unwrap();
+        let back: Vec<_> = drive(scan, &block.data).unwrap().0.iter().flat_map(read).collect();
+        let end = traces.len().min(rows.end as usize);
+        let expected = traces.get(rows.start as usize..end).unwrap_or_default();
+        prop_assert_eq!(&back, expected);
+    }
+
+    #[test]
     fn a_damaged_file_is_an_error_and_never_a_panic(
         traces in traces(),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
@@ -240,7 +258,8 @@ proptest! {
         if let Ok(footer) = Footer::decode(meta, data.clone()) {
             let footer = Arc::new(footer);
             let _ = drive(Scan::new(meta, Arc::clone(&footer), 0..9, Projection::Everything).unwrap(), &data);
-            let _ = drive(Scan::trace(meta, footer, id).unwrap(), &data);
+            let _ = drive(Scan::trace(meta, Arc::clone(&footer), id).unwrap(), &data);
+            let _ = drive(Scan::rows(meta, footer, 0, 1..3, Projection::Everything).unwrap(), &data);
         }
     }
 }
