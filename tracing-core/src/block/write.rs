@@ -102,41 +102,75 @@ pub(crate) fn write_pages<T: Borrow<SpanTable>, W: Write + Send>(
     sink: W,
     page_rows: usize,
 ) -> Result<Written, BlockError> {
-    let slots = Slots::checked(&options.dedicated)?;
-    let mut file = File::new(sink)?;
-    let mut group = Group::new(&slots, page_rows)?;
-    let mut seen = Seen::default();
+    let mut writer = Writer::new(options, tenant, id, sink, page_rows)?;
     for (table, row) in rows {
-        seen.add(table.borrow(), row)?;
-        group.push(table, row)?;
-        if group.estimate() > options.row_group_bytes || group.held() > MAX_HELD {
-            file.add(&mut group, &mut seen)?;
+        writer.push(table, row)?;
+    }
+    writer.finish()
+}
+
+/// A block that is written trace by trace, for who has no iterator to hand over.
+pub(crate) struct Writer<'a, T, W: Write + Send> {
+    file: File<W>,
+    group: Group<T>,
+    seen: Seen,
+    options: &'a WriteOptions,
+    tenant: &'a Tenant,
+    id: BlockId,
+}
+
+impl<'a, T: Borrow<SpanTable>, W: Write + Send> Writer<'a, T, W> {
+    /// With pages of `page_rows` spans or traces.
+    pub(crate) fn new(
+        options: &'a WriteOptions,
+        tenant: &'a Tenant,
+        id: BlockId,
+        sink: W,
+        page_rows: usize,
+    ) -> Result<Self, BlockError> {
+        let slots = Slots::checked(&options.dedicated)?;
+        let (file, group) = (File::new(sink)?, Group::new(&slots, page_rows)?);
+        Ok(Self { file, group, seen: Seen::default(), options, tenant, id })
+    }
+
+    /// Takes the next trace. Its table is held no longer than one page beyond the last that it is in.
+    pub(crate) fn push(&mut self, table: T, row: u32) -> Result<(), BlockError> {
+        self.seen.add(table.borrow(), row)?;
+        self.group.push(table, row)?;
+        if self.group.estimate() > self.options.row_group_bytes || self.group.held() > MAX_HELD {
+            self.file.add(&mut self.group, &mut self.seen)?;
         }
+        Ok(())
     }
-    if group.rows() > 0 {
-        file.add(&mut group, &mut seen)?;
+
+    /// Ends the file.
+    pub(crate) fn finish(mut self) -> Result<Written, BlockError> {
+        if self.group.rows() > 0 {
+            self.file.add(&mut self.group, &mut self.seen)?;
+        }
+        let (row_groups, size, footer_size) = self.file.finish()?;
+        let (seen, options) = (self.seen, self.options);
+        let bloom = Bloom::build(&seen.ids, options.bloom);
+        let (start, end) = seen.seconds()?;
+        let meta = Meta {
+            format: Meta::FORMAT.to_owned(),
+            id: self.id,
+            tenant: self.tenant.clone(),
+            start,
+            end,
+            traces: seen.ids.len() as u64,
+            size,
+            compaction_level: options.compaction_level,
+            index_page_size: 0,
+            row_groups,
+            bloom_shards: bloom.len() as u32,
+            footer_size,
+            dedicated: options.dedicated.clone(),
+            replication_factor: 1,
+            compacted: None,
+        };
+        Ok(Written { meta, bloom, index: seen.index() })
     }
-    let (row_groups, size, footer_size) = file.finish()?;
-    let bloom = Bloom::build(&seen.ids, options.bloom);
-    let (start, end) = seen.seconds()?;
-    let meta = Meta {
-        format: Meta::FORMAT.to_owned(),
-        id,
-        tenant: tenant.clone(),
-        start,
-        end,
-        traces: seen.ids.len() as u64,
-        size,
-        compaction_level: options.compaction_level,
-        index_page_size: 0,
-        row_groups,
-        bloom_shards: bloom.len() as u32,
-        footer_size,
-        dedicated: options.dedicated.clone(),
-        replication_factor: 1,
-        compacted: None,
-    };
-    Ok(Written { meta, bloom, index: seen.index() })
 }
 
 /// What is remembered of the rows for the files beside the data.

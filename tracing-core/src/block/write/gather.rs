@@ -27,6 +27,8 @@ pub(super) struct Sources<T> {
 struct Source<T> {
     table: T,
     codes: Vec<u32>,
+    /// Whether the page that is being collected has rows of it.
+    used: bool,
 }
 
 /// Rows of one table that stand side by side.
@@ -134,6 +136,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
     pub(super) fn add(&mut self, table: T) -> Result<u32, BlockError> {
         let address = std::ptr::from_ref::<SpanTable>(table.borrow()).addr();
         if let Some(&known) = self.by_address.get(&address) {
+            self.held.get_mut(known as usize).into_iter().for_each(|source| source.used = true);
             return Ok(known);
         }
         // The address must not change when the table is moved into its place, as an owned one's would.
@@ -141,13 +144,30 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         complete::check(spans)?;
         let number = self.held.len() as u32;
         let codes = vec![u32::MAX; spans.strings.len()];
-        self.held.push(Source { table, codes });
+        self.held.push(Source { table, codes, used: true });
         let held =
             self.held.last().map(|source| std::ptr::from_ref::<SpanTable>(source.table.borrow()).addr());
         if held == Some(address) {
             self.by_address.insert(address, number);
         }
         Ok(number)
+    }
+
+    /// A page has ended: lets go of tables that it had no row of. Those that it had may be in the next one
+    /// too, and are worth keeping for what is known of their codes.
+    pub(super) fn release(&mut self) {
+        let mut kept = 0..;
+        let numbers: Vec<Option<u32>> =
+            self.held.iter().map(|source| source.used.then(|| kept.next()).flatten()).collect();
+        self.by_address.retain(|_, number| match numbers.get(*number as usize) {
+            Some(Some(new)) => {
+                *number = *new;
+                true
+            }
+            _ => false,
+        });
+        self.held.retain(|source| source.used);
+        self.held.iter_mut().for_each(|source| source.used = false);
     }
 
     pub(super) fn table(&self, number: u32) -> Option<&SpanTable> {

@@ -147,6 +147,7 @@ impl<T: Borrow<SpanTable>> Group<T> {
             encoder.column(chunk)?;
             self.held += chunk.held() - before;
         }
+        self.sources.release();
         Ok(())
     }
 }
