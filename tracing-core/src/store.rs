@@ -11,12 +11,14 @@ mod disk;
 mod error;
 mod list;
 mod object;
+mod objects;
 mod options;
 mod poll;
 mod stage;
 
 pub use blocks::{DATA, META, Store};
 pub use error::StoreError;
+pub use objects::{Created, Object, Objects};
 pub use options::{Backend, S3Options, StoreOptions};
 pub use poll::{PollStats, Polled};
 pub use stage::{Stage, Staged};

@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt, path::Path};
-use tokio::task::spawn_blocking;
+#[cfg(any(test, feature = "faults"))]
+use object_store::ObjectStore;
 
 use super::{
-    Backend, StoreError, StoreOptions,
+    Backend, Objects, StoreError, StoreOptions,
     cache::{Cache, Key},
     disk,
     list::Lists,
+    objects::{Place, blocking},
     poll::PollStats,
 };
 use crate::{
@@ -45,12 +46,6 @@ pub struct Store {
     pub(super) stop_before: Mutex<Option<&'static str>>,
 }
 
-/// Where the blocks are.
-pub(super) enum Place {
-    Disk(PathBuf),
-    Bucket { store: Arc<dyn ObjectStore>, prefix: String },
-}
-
 impl Store {
     /// Opens a store. Nothing is asked of it yet: one that is away is an error of the first use, not of this.
     ///
@@ -63,9 +58,7 @@ impl Store {
                 disk::create_root(&path)?;
                 Place::Disk(path)
             }
-            Backend::S3(s3) => {
-                Place::Bucket { store: Arc::new(s3.build()?), prefix: s3.prefix.trim_matches('/').to_owned() }
-            }
+            Backend::S3(s3) => Place::bucket(Arc::new(s3.build()?), &s3.prefix),
         };
         Ok(Arc::new(Self::at(place, options.cache_bytes, options.poll_concurrency.max(1))))
     }
@@ -85,9 +78,15 @@ impl Store {
     }
 
     /// As [`Store::open`], over any object store: tests run the code of buckets without a server.
-    #[cfg(test)]
-    pub(crate) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<Self> {
-        Arc::new(Self::at(Place::Bucket { store, prefix: prefix.to_owned() }, 1 << 20, 4))
+    #[cfg(any(test, feature = "faults"))]
+    pub fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<Self> {
+        Arc::new(Self::at(Place::bucket(store, prefix), 1 << 20, 4))
+    }
+
+    /// All objects of the store by key, blocks and others.
+    #[must_use]
+    pub fn objects(&self) -> Objects {
+        Objects::new(self.place.clone())
     }
 
     /// The blocks of a tenant that are to be read, newest first: as the last poll found them, with what was
@@ -189,20 +188,6 @@ impl Store {
         }
     }
 
-    /// The key of an object.
-    pub(super) fn key(&self, tenant: &Tenant, block: BlockId, name: &str) -> String {
-        let prefix = self.prefix();
-        format!("{prefix}{tenant}/{block}/{name}")
-    }
-
-    /// What every key begins with, a slash included.
-    pub(super) fn prefix(&self) -> String {
-        match &self.place {
-            Place::Bucket { prefix, .. } if !prefix.is_empty() => format!("{prefix}/"),
-            _ => String::new(),
-        }
-    }
-
     /// A directory that holds the block, if one of this machine does.
     fn file(&self, tenant: &Tenant, block: BlockId, name: &str) -> Option<PathBuf> {
         let staged = self.staged.read().ok().and_then(|staged| staged.get(&block).cloned());
@@ -214,17 +199,7 @@ impl Store {
     }
 
     pub(super) async fn get(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<Bytes, StoreError> {
-        let key = self.key(tenant, block, name);
-        match &self.place {
-            Place::Disk(root) => {
-                let path = root.join(&key);
-                blocking(move || disk::read(&path)).await
-            }
-            Place::Bucket { store, .. } => {
-                let get = async { store.get(&path(&key)?).await?.bytes().await };
-                get.await.map_err(|e| StoreError::object("read", &key, e))
-            }
-        }
+        self.objects().get(&key(tenant, block, name)).await
     }
 
     async fn get_ranges(
@@ -234,25 +209,7 @@ impl Store {
         name: &str,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, StoreError> {
-        let key = self.key(tenant, block, name);
-        match &self.place {
-            Place::Disk(root) => {
-                let (path, ranges) = (root.join(&key), ranges.to_vec());
-                blocking(move || disk::read_ranges(&path, &ranges)).await
-            }
-            Place::Bucket { store, .. } => {
-                let get = async { store.get_ranges(&path(&key)?, ranges).await };
-                let parts = get.await.map_err(|e| StoreError::object("read", &key, e))?;
-                // Servers answer a range that goes past the end with what there is.
-                for (range, part) in ranges.iter().zip(&parts) {
-                    let (wanted, got) = (range.end.saturating_sub(range.start), part.len() as u64);
-                    if wanted != got {
-                        return Err(StoreError::Short { key, start: range.start, wanted, got });
-                    }
-                }
-                Ok(parts)
-            }
-        }
+        self.objects().get_ranges(&key(tenant, block, name), ranges).await
     }
 
     fn cached(&self, key: &Key) -> Option<Bytes> {
@@ -268,22 +225,11 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match &self.place {
-            Place::Disk(root) => root.display().to_string(),
-            Place::Bucket { store, prefix } => format!("{store}/{prefix}"),
-        };
-        f.debug_struct("Store").field("place", &place).finish_non_exhaustive()
+        f.debug_struct("Store").field("place", &self.place.to_string()).finish_non_exhaustive()
     }
 }
 
-/// A key as the object store's client wants it. Tenants may hold `*`, which [`Path::from`] would escape.
-pub(super) fn path(key: &str) -> Result<Path, object_store::Error> {
-    Path::parse(key).map_err(|source| object_store::Error::InvalidPath { source })
-}
-
-/// Runs what blocks on a thread that may.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+/// The key of an object of a block.
+pub(super) fn key(tenant: &Tenant, block: BlockId, name: &str) -> String {
+    format!("{tenant}/{block}/{name}")
 }

@@ -1,21 +1,16 @@
 //! Making a block visible, and taking it away again. IO.
 //!
-//! Steps of a commit: data, Bloom filter, index, `meta.json`. Steps of marking: `meta.compacted.json`, then
-//! `meta.json` goes. Steps of a deletion: `meta.json`, everything else, `meta.compacted.json`, so that what a
-//! crash leaves behind is either invisible or found again by the next deletion. All can be repeated.
+//! Steps of a commit: data, whatever else lies beside it, `meta.json`. Steps of marking: `meta.compacted.json`,
+//! then `meta.json` goes. Steps of a deletion: `meta.json`, everything else, `meta.compacted.json`, so that
+//! what a crash leaves behind is either invisible or found again by the next deletion. All can be repeated.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
-use futures::TryStreamExt;
-use object_store::{ObjectStore, PutPayload};
+use std::{path::Path, sync::Arc};
 
 use super::{
-    Store, StoreError,
-    blocks::{COMPACTED, DATA, META, Place, blocking, path},
+    Created, Store, StoreError,
+    blocks::{COMPACTED, META, key},
     disk, object,
+    objects::{Place, blocking},
 };
 use crate::{
     block::Meta,
@@ -23,62 +18,59 @@ use crate::{
 };
 
 impl Store {
-    /// Stores a block whose files lie in `dir` under the names they have in the store, `meta.json` last,
-    /// and lists it. When this answers `Ok`, the block survives what the store survives.
+    /// Stores a block whose files lie in `dir` under the names they have in the store, `meta.json` last and
+    /// only if there is none, and lists it. When this answers `Ok`, the block survives what the store
+    /// survives. A block that was stored, and was marked compacted since, is stored: it does not come back.
     ///
     /// # Errors
-    /// What reading `dir` or writing to the store says; may be repeated.
+    /// What reading `dir` or writing to the store says; may be repeated. [`StoreError::Conflict`] where
+    /// another block has this id.
     pub async fn commit(&self, meta: &Arc<Meta>, dir: &Path) -> Result<(), StoreError> {
-        let blooms = (0..meta.bloom_shards).map(|n| format!("bloom-{n}"));
-        let small: Vec<_> = blooms.chain(["index".to_owned()]).collect();
-        match &self.place {
-            Place::Disk(root) => self.commit_to_disk(root, meta, dir, small).await?,
-            Place::Bucket { store, .. } => self.commit_to_bucket(store.as_ref(), meta, dir, small).await?,
+        if self.exists(&meta.tenant, meta.id, COMPACTED).await? {
+            tracing::info!(tenant = %meta.tenant, block = %meta.id, "the block was stored before, and replaced since");
+            return Ok(());
         }
+        let from = dir.to_owned();
+        let names = blocking(move || disk::block_files(&from)).await?;
+        match &self.place {
+            Place::Disk(root) => {
+                let to = root.join(meta.tenant.as_str()).join(meta.id.to_string());
+                let (root, from) = (root.clone(), dir.to_owned());
+                blocking(move || {
+                    disk::create_dir(&root, &to)?;
+                    names.iter().try_for_each(|name| disk::place(&from.join(name), &to.join(name)))
+                })
+                .await?;
+            }
+            Place::Bucket { store, .. } => {
+                for name in names {
+                    let key = self.place.key(&key(&meta.tenant, meta.id, &name))?;
+                    object::upload(store.as_ref(), &key, &dir.join(name)).await?;
+                }
+            }
+        }
+        self.reached(META)?;
+        self.make_visible(meta).await?;
         if let Ok(mut lists) = self.lists.write() {
             lists.added(meta.clone());
         }
         Ok(())
     }
 
-    async fn commit_to_disk(
-        &self,
-        root: &Path,
-        meta: &Meta,
-        from: &Path,
-        small: Vec<String>,
-    ) -> Result<(), StoreError> {
-        let to = root.join(meta.tenant.as_str()).join(meta.id.to_string());
-        let (root, from, dir) = (root.to_owned(), from.to_owned(), to.clone());
-        blocking(move || {
-            disk::create_dir(&root, &dir)?;
-            for name in std::iter::once(DATA).chain(small.iter().map(String::as_str)) {
-                disk::place(&from.join(name), &dir.join(name))?;
-            }
-            Ok(())
-        })
-        .await?;
-        self.reached(META)?;
-        let json = meta.to_json();
-        blocking(move || disk::write(&to.join(META), &json)).await
+    async fn make_visible(&self, meta: &Meta) -> Result<(), StoreError> {
+        let key = key(&meta.tenant, meta.id, META);
+        match self.objects().put_new(&key, meta.to_json().into()).await? {
+            Created::New => Ok(()),
+            Created::Exists => Err(StoreError::Conflict { key, block: meta.id }),
+        }
     }
 
-    async fn commit_to_bucket(
-        &self,
-        store: &dyn ObjectStore,
-        meta: &Meta,
-        from: &Path,
-        small: Vec<String>,
-    ) -> Result<(), StoreError> {
-        let key = |name: &str| self.key(&meta.tenant, meta.id, name);
-        object::upload(store, &key(DATA), &from.join(DATA)).await?;
-        for name in &small {
-            let file: PathBuf = from.join(name);
-            let bytes = blocking(move || disk::read(&file)).await?;
-            object::put(store, &key(name), bytes.into()).await?;
+    async fn exists(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<bool, StoreError> {
+        match self.get(tenant, block, name).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
         }
-        self.reached(META)?;
-        object::put(store, &key(META), meta.to_json().into()).await
     }
 
     /// Replaces `meta.json` by `meta.compacted.json`: the block is read no more, and deleted later.
@@ -88,7 +80,7 @@ impl Store {
     pub async fn mark_compacted(&self, tenant: &Tenant, block: BlockId) -> Result<(), StoreError> {
         match self.get(tenant, block, META).await {
             Ok(json) => {
-                self.put(tenant, block, COMPACTED, json.into()).await?;
+                self.objects().put(&key(tenant, block, COMPACTED), json).await?;
                 self.reached("delete meta.json")?;
                 self.remove(tenant, block, META).await?;
             }
@@ -117,15 +109,15 @@ impl Store {
                 let dir = root.join(tenant.as_str()).join(block.to_string());
                 blocking(move || disk::remove_block(&dir)).await?;
             }
-            Place::Bucket { store, .. } => {
-                let prefix = self.key(tenant, block, "");
-                let prefix = prefix.trim_end_matches('/');
-                let list = async { store.list(Some(&path(prefix)?)).try_collect::<Vec<_>>().await };
-                let objects = list.await.map_err(|e| StoreError::object("list", prefix, e))?;
-                for object in objects.iter().filter(|o| o.location.filename() != Some(COMPACTED)) {
-                    object::delete(store.as_ref(), object.location.as_ref()).await?;
+            Place::Bucket { .. } => {
+                let compacted = key(tenant, block, COMPACTED);
+                let objects = self.objects();
+                for object in objects.list(&format!("{tenant}/{block}")).await? {
+                    if object.key != compacted {
+                        objects.delete(&object.key).await?;
+                    }
                 }
-                self.remove(tenant, block, COMPACTED).await?;
+                objects.delete(&compacted).await?;
             }
         }
         if let Ok(mut lists) = self.lists.write() {
@@ -134,33 +126,8 @@ impl Store {
         Ok(())
     }
 
-    async fn put(
-        &self,
-        tenant: &Tenant,
-        block: BlockId,
-        name: &str,
-        payload: PutPayload,
-    ) -> Result<(), StoreError> {
-        let key = self.key(tenant, block, name);
-        match &self.place {
-            Place::Disk(root) => {
-                let path = root.join(key);
-                let bytes = bytes::Bytes::from(payload);
-                blocking(move || disk::write(&path, &bytes)).await
-            }
-            Place::Bucket { store, .. } => object::put(store.as_ref(), &key, payload).await,
-        }
-    }
-
     async fn remove(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<(), StoreError> {
-        let key = self.key(tenant, block, name);
-        match &self.place {
-            Place::Disk(root) => {
-                let path = root.join(key);
-                blocking(move || disk::remove(&path)).await
-            }
-            Place::Bucket { store, .. } => object::delete(store.as_ref(), &key).await,
-        }
+        self.objects().delete(&key(tenant, block, name)).await
     }
 
     /// Where a test makes the process die between two steps.

@@ -1,17 +1,18 @@
 //! Blocks in a directory of this machine: what is written here survives a loss of power. IO, blocking.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read, Write},
     ops::Range,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{
-    StoreError,
+    Object, StoreError,
     blocks::{DATA, META},
 };
 
@@ -37,15 +38,110 @@ pub(super) fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Byte
 
 /// Writes a file that is whole and durable, or not there.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let temporary = path.with_added_extension("tmp");
+    let temporary = temporary(path);
     let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        write_synced(&temporary, bytes)?;
         fs::rename(&temporary, path)?;
         sync_parent(path)
     };
     write().map_err(|e| StoreError::disk("write", path, e))
+}
+
+/// As [`write`], unless there is one: then `false`, and it is durable too.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+    let temporary = temporary(path);
+    let write = || {
+        write_synced(&temporary, bytes)?;
+        // Unlike a rename, a link never replaces what is there.
+        let linked = fs::hard_link(&temporary, path);
+        fs::remove_file(&temporary)?;
+        let new = match linked {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) => return Err(e),
+        };
+        sync_parent(path)?;
+        Ok(new)
+    };
+    write().map_err(|e| StoreError::disk("write", path, e))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // The disk may be full of just this. What the write said is the better answer.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+/// A name beside `path` that no other writer uses and no listing shows.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// Whether a file is one that [`write`] left behind when it was interrupted.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.')
+}
+
+/// Creates the directories in which `path` stands, durably.
+pub(super) fn create_parent(root: &Path, path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(dir) if !dir.is_dir() => create_dir(root, dir),
+        _ => Ok(()),
+    }
+}
+
+/// All files below `root/below`, their paths relative to `root`.
+pub(super) fn list(root: &Path, below: &str, limit: usize) -> Result<Vec<Object>, StoreError> {
+    let mut found = Vec::new();
+    let mut open = vec![below.to_owned()];
+    while let Some(dir) = open.pop() {
+        for (name, data) in entries(&root.join(&dir))? {
+            let key = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
+            if data.is_dir() {
+                open.push(key);
+            } else if data.is_file() && !is_temporary(&name) {
+                if found.len() == limit {
+                    return Err(StoreError::TooMany { prefix: below.to_owned(), limit });
+                }
+                let modified = data.modified().ok().and_then(|at| Timestamp::try_from(at).ok());
+                found.push(Object { key, size: data.len(), modified: modified.unwrap_or_default() });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Names and properties of what a directory holds; one that is not there is empty.
+fn entries(dir: &Path) -> Result<Vec<(String, Metadata)>, StoreError> {
+    let failed = |e| StoreError::disk("list", dir, e);
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
+        other => other.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        // What was removed while we looked is not there, and what has no readable name is not ours.
+        let (Ok(data), Ok(name)) = (entry.metadata(), entry.file_name().into_string()) else { continue };
+        found.push((name, data));
+    }
+    Ok(found)
+}
+
+/// The names of the files of a block on this machine: the data first, its meta not among them.
+pub(super) fn block_files(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let mut names: Vec<_> = entries(dir)?
+        .into_iter()
+        .filter(|(name, data)| data.is_file() && name != META && !is_temporary(name))
+        .map(|(name, _)| name)
+        .collect();
+    names.sort_unstable_by(|a, b| (a != DATA, a).cmp(&(b != DATA, b)));
+    Ok(names)
 }
 
 /// Puts a copy of `from` at `to` without reading it where the file system can, durably.
@@ -53,7 +149,7 @@ pub(super) fn place(from: &Path, to: &Path) -> Result<(), StoreError> {
     let place = || {
         remove_if_there(to)?;
         if fs::hard_link(from, to).is_err() {
-            let temporary = to.with_added_extension("tmp");
+            let temporary = temporary(to);
             fs::copy(from, &temporary)?;
             fs::rename(&temporary, to)?;
         }

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use crate::block::BlockError;
+use crate::{block::BlockError, model::BlockId};
 
 /// Why a store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,46 @@ pub enum StoreError {
         wanted: u64,
         /// Bytes there are.
         got: u64,
+    },
+    /// A key that names no object.
+    #[error(
+        "key `{key}`: expected segments joined by /, none empty or of points, the last without one in front"
+    )]
+    Key {
+        /// The key.
+        key: String,
+    },
+    /// An object that is too large to be read whole.
+    #[error("{key} has {size} bytes, expected at most {limit}")]
+    TooLarge {
+        /// The object's key.
+        key: String,
+        /// Its length in bytes.
+        size: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A listing that is too long.
+    #[error("below {prefix} are more than {limit} objects")]
+    TooMany {
+        /// What was listed.
+        prefix: String,
+        /// Objects allowed.
+        limit: usize,
+    },
+    /// An object that is said to exist whenever it is put, and is not there whenever it is read.
+    #[error("{key} is written and deleted by others again and again")]
+    Contended {
+        /// The object's key.
+        key: String,
+    },
+    /// A block of the same id is in the store, and is another one.
+    #[error("{key} is in the store with other content: block {block} was not stored")]
+    Conflict {
+        /// The key of its meta.
+        key: String,
+        /// The block.
+        block: BlockId,
     },
     /// A setting that cannot be used.
     #[error("storage: {0}")]

@@ -1,24 +1,89 @@
 //! Requests to a bucket. IO.
 
-use std::{fs::File, path::Path as FilePath};
+use std::{fs::File, ops::Range, path::Path as FilePath, time::Duration};
 
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, PutResult, UploadPart};
+use bytes::Bytes;
+use object_store::{
+    Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult,
+    UploadPart,
+};
+use tokio::time::sleep;
 
-use super::{StoreError, blocks::blocking, blocks::path, disk};
+use super::{
+    StoreError, disk,
+    objects::{blocking, path},
+};
 
 /// Bytes of one part of a large upload; S3 wants at least 5 MiB and takes 10,000 parts.
 const PART: usize = 8 << 20;
+
+/// Largest object that is read whole.
+const MAX_WHOLE: u64 = 1 << 30;
+
+/// Pauses between attempts of a conditional put, which the client does not repeat by itself: its answer may
+/// have been lost, and it takes a look at the object to know.
+const AGAIN: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
+
+pub(super) async fn get(store: &dyn ObjectStore, key: &str) -> Result<Bytes, StoreError> {
+    let get = async { store.get(&path(key)?).await };
+    let answer = get.await.map_err(|e| StoreError::object("read", key, e))?;
+    if answer.meta.size > MAX_WHOLE {
+        return Err(StoreError::TooLarge { key: key.to_owned(), size: answer.meta.size, limit: MAX_WHOLE });
+    }
+    let size = answer.meta.size;
+    let bytes = answer.bytes().await.map_err(|e| StoreError::object("read", key, e))?;
+    whole(key, 0, size, bytes)
+}
+
+pub(super) async fn get_ranges(
+    store: &dyn ObjectStore,
+    key: &str,
+    ranges: &[Range<u64>],
+) -> Result<Vec<Bytes>, StoreError> {
+    let get = async { store.get_ranges(&path(key)?, ranges).await };
+    let parts = get.await.map_err(|e| StoreError::object("read", key, e))?;
+    let parts = ranges.iter().zip(parts);
+    // Servers answer a range that goes past the end with what there is.
+    parts.map(|(range, part)| whole(key, range.start, range.end.saturating_sub(range.start), part)).collect()
+}
+
+fn whole(key: &str, start: u64, wanted: u64, bytes: Bytes) -> Result<Bytes, StoreError> {
+    let got = bytes.len() as u64;
+    if wanted == got { Ok(bytes) } else { Err(StoreError::Short { key: key.to_owned(), start, wanted, got }) }
+}
 
 pub(super) async fn put(store: &dyn ObjectStore, key: &str, payload: PutPayload) -> Result<(), StoreError> {
     let put = async { store.put(&path(key)?, payload).await };
     put.await.map(drop_result).map_err(|e| StoreError::object("write", key, e))
 }
 
+/// Puts an object if there is none; `false` where there is one, which may be that of a first attempt whose
+/// answer was lost.
+pub(super) async fn create(store: &dyn ObjectStore, key: &str, bytes: &Bytes) -> Result<bool, StoreError> {
+    let mut pauses = AGAIN.into_iter();
+    loop {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = async { store.put_opts(&path(key)?, bytes.clone().into(), options).await };
+        match (put.await, pauses.next()) {
+            (Ok(_), _) => return Ok(true),
+            (Err(Error::AlreadyExists { .. } | Error::Precondition { .. }), _) => return Ok(false),
+            (Err(e), Some(pause)) if may_pass(&e) => sleep(pause).await,
+            (Err(e), _) => return Err(StoreError::object("write", key, e)),
+        }
+    }
+}
+
+/// Whether an error may be gone the next time.
+pub(super) fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Generic { .. } | Error::JoinError { .. })
+}
+
 /// Deletes an object; one that is not there is deleted.
 pub(super) async fn delete(store: &dyn ObjectStore, key: &str) -> Result<(), StoreError> {
     let delete = async { store.delete(&path(key)?).await };
     match delete.await {
-        Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
+        Err(Error::NotFound { .. }) | Ok(()) => Ok(()),
         Err(e) => Err(StoreError::object("delete", key, e)),
     }
 }

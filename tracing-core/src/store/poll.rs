@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Store, StoreError,
-    blocks::{COMPACTED, META, Place, blocking, path},
+    blocks::{COMPACTED, META},
     list::Found,
+    objects::{Place, blocking, path},
 };
 use crate::{
     block::Meta,
@@ -200,8 +201,7 @@ impl Store {
                 blocking(move || directories(&root)).await?
             }
             Place::Bucket { store, .. } => {
-                let prefix = self.prefix();
-                let prefix = prefix.trim_end_matches('/');
+                let prefix = self.place.prefix().trim_end_matches('/');
                 let list = async {
                     let below = if prefix.is_empty() { None } else { Some(path(prefix)?) };
                     store.list_with_delimiter(below.as_ref()).await
@@ -221,7 +221,7 @@ impl Store {
                 return blocking(move || list_dir(&dir)).await;
             }
             Place::Bucket { store, .. } => {
-                let prefix = format!("{}{tenant}", self.prefix());
+                let prefix = format!("{}{tenant}", self.place.prefix());
                 let below = path(&prefix).map_err(|e| StoreError::object("list", &prefix, e))?;
                 let mut objects = store.list(Some(&below));
                 while let Some(object) =

@@ -90,6 +90,58 @@ async fn meta_last_a_crash_before_meta_json_leaves_no_visible_block_and_the_comm
 }
 
 #[tokio::test]
+async fn whatever_lies_beside_a_block_is_stored_with_it_and_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, staged) = stage(&dir.path().join("stage"));
+    std::fs::write(staged.dir.join("sketch"), "keys").unwrap();
+    std::fs::write(staged.dir.join(".half"), "written").unwrap();
+    for [here, there] in places(dir.path()) {
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        let id = staged.meta.id;
+        assert_eq!(there.read(&tenant(), id, "sketch").await.unwrap(), "keys");
+        let names = async || {
+            let listed = here.objects().list(&format!("{}/{id}", tenant())).await.unwrap();
+            listed.iter().map(|o| o.key.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names().await, ["bloom-0", "bloom-1", DATA, "index", META, "sketch"]);
+        here.mark_compacted(&tenant(), id).await.unwrap();
+        here.delete(&tenant(), id).await.unwrap();
+        assert!(names().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_meta_a_block_of_the_same_id_and_other_content_does_not_replace_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, staged) = stage(&dir.path().join("stage"));
+    for [here, there] in places(dir.path()) {
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        let other = Arc::new(Meta { traces: 4, ..Meta::clone(&staged.meta) });
+        let error = there.commit(&other, &staged.dir).await.unwrap_err();
+        assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
+        there.poll().await.unwrap();
+        assert_eq!(there.blocks(&tenant())[0].traces, 3);
+    }
+}
+
+#[tokio::test]
+async fn no_return_a_commit_repeated_after_the_block_was_replaced_does_not_bring_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, staged) = stage(&dir.path().join("stage"));
+    for [here, there] in places(dir.path()) {
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        there.poll().await.unwrap();
+        there.mark_compacted(&tenant(), staged.meta.id).await.unwrap();
+        // The uploader never heard that it was done.
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        here.poll().await.unwrap();
+        assert!(here.compacted(&tenant()).len() == 1 && there.blocks(&tenant()).is_empty());
+        assert!(here.get(&tenant(), staged.meta.id, META).await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
 async fn marked_before_unlisted_a_crash_between_the_two_metas_is_a_compacted_block() {
     let dir = tempfile::tempdir().unwrap();
     let (_, staged) = stage(&dir.path().join("stage"));
