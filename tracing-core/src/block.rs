@@ -9,6 +9,9 @@ mod decode;
 mod encode;
 mod error;
 mod footer;
+#[cfg(fuzzing)]
+mod fuzz;
+pub mod inspect;
 mod meta;
 mod page;
 mod scan;
@@ -19,6 +22,8 @@ mod write;
 pub use bloom::{Bloom, BloomOptions};
 pub use error::BlockError;
 pub use footer::Footer;
+#[cfg(fuzzing)]
+pub use fuzz::fuzz_pages;
 pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta};
 pub use scan::{Scan, Step};
 pub use write::{WriteOptions, Written, write};

@@ -13,4 +13,6 @@ mod record;
 pub use disk::{Disk, DiskOptions};
 pub use home::{Commit, Generation, Home, HomeError, Segment, Source};
 pub use log::{AppendError, Log, LogOptions, Replayed, Stats};
+#[cfg(fuzzing)]
+pub use record::fuzz_records;
 pub use record::{MAX_RECORD_BYTES, Record, RecordError};

@@ -95,6 +95,30 @@ impl Bloom {
             self.words.get(byte as usize).is_some_and(|byte| byte >> (bit & 7) & 1 == 1)
         })
     }
+
+    /// A filter of this one's size and hashes that holds `ids` and nothing else.
+    #[must_use]
+    pub fn holding(&self, ids: impl IntoIterator<Item = TraceId>) -> Self {
+        let mut words = vec![0_u8; self.words.len()];
+        for bit in ids.into_iter().flat_map(|id| locations(id, self.hashes, self.bits)) {
+            if let Some(byte) = words.get_mut(((bit >> 6) * 8 + 7 - ((bit & 63) >> 3)) as usize) {
+                *byte |= 1 << (bit & 7);
+            }
+        }
+        Self { bits: self.bits, hashes: self.hashes, words: words.into() }
+    }
+
+    /// Bits that are set, and bits there are.
+    #[must_use]
+    pub fn fill(&self) -> (u64, u64) {
+        (self.words.iter().map(|byte| u64::from(byte.count_ones())).sum(), self.bits)
+    }
+
+    /// Bits that an id sets.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.hashes
+    }
 }
 
 /// Bits and hashes for `items` at a rate of false positives, as the Go library estimates them.
@@ -181,6 +205,14 @@ mod tests {
         assert!(ids.iter().all(|&id| found(id)));
         let wrong = (300_000..400_000).filter(|&n| found(id(n))).count();
         assert!(wrong < 1500, "{wrong} of 100000");
+    }
+
+    #[test]
+    fn a_filter_made_again_from_its_ids_is_the_same() {
+        let ids: Vec<_> = (0..1000).map(id).collect();
+        let bloom = Bloom::decode(Bloom::build(&ids, BloomOptions::default()).remove(0)).unwrap();
+        assert_eq!(bloom.holding(ids.iter().copied()), bloom);
+        assert_ne!(bloom.holding(ids.into_iter().skip(1)), bloom);
     }
 
     #[test]
