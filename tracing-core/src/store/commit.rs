@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Created, Store, StoreError,
-    blocks::{COMPACTED, META, key},
+    blocks::{COMPACTED, DATA, META, key},
     disk, object,
     objects::{Place, blocking},
 };
@@ -30,6 +30,15 @@ impl Store {
             tracing::info!(tenant = %meta.tenant, block = %meta.id, "the block was stored before, and replaced since");
             return Ok(());
         }
+        self.upload(meta, dir).await?;
+        self.make_visible(meta).await
+    }
+
+    /// The first part of a commit: all objects of a block but `meta.json`. Nobody sees the block yet.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn upload(&self, meta: &Meta, dir: &Path) -> Result<(), StoreError> {
         let from = dir.to_owned();
         let names = blocking(move || disk::block_files(&from)).await?;
         match &self.place {
@@ -49,20 +58,42 @@ impl Store {
                 }
             }
         }
-        self.reached(META)?;
-        self.make_visible(meta).await?;
+        self.reached(META)
+    }
+
+    /// The second part of a commit, which anyone may do, as often as they like: makes a block visible whose
+    /// other objects were uploaded, unless it was visible before and was replaced or deleted since.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn publish(&self, meta: &Arc<Meta>) -> Result<(), StoreError> {
+        if !self.exists(&meta.tenant, meta.id, META).await?
+            && (self.exists(&meta.tenant, meta.id, COMPACTED).await? || !self.has_data(meta).await?)
+        {
+            tracing::info!(tenant = %meta.tenant, block = %meta.id, "the block was visible before, and replaced since");
+            return Ok(());
+        }
+        self.make_visible(meta).await
+    }
+
+    async fn has_data(&self, meta: &Meta) -> Result<bool, StoreError> {
+        let key = key(&meta.tenant, meta.id, DATA);
+        match self.objects().get_range(&key, 0..1).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn make_visible(&self, meta: &Arc<Meta>) -> Result<(), StoreError> {
+        let key = key(&meta.tenant, meta.id, META);
+        if self.objects().put_new(&key, meta.to_json().into()).await? == Created::Exists {
+            return Err(StoreError::Conflict { key, block: meta.id });
+        }
         if let Ok(mut lists) = self.lists.write() {
             lists.added(meta.clone());
         }
         Ok(())
-    }
-
-    async fn make_visible(&self, meta: &Meta) -> Result<(), StoreError> {
-        let key = key(&meta.tenant, meta.id, META);
-        match self.objects().put_new(&key, meta.to_json().into()).await? {
-            Created::New => Ok(()),
-            Created::Exists => Err(StoreError::Conflict { key, block: meta.id }),
-        }
     }
 
     async fn exists(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<bool, StoreError> {
