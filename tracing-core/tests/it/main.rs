@@ -1,5 +1,6 @@
 //! Integration tests of the library, in one binary.
 
+mod differential;
 mod house;
 mod live;
 mod lookup;

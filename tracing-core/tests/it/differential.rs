@@ -1,0 +1,131 @@
+//! The engine against an evaluator that is slow and obvious: random queries over random traces, each pair
+//! from its seed. `DIFFERENTIAL_PAIRS` sets how many, `DIFFERENTIAL_SEED` where they begin.
+
+mod obvious;
+mod queries;
+mod traces;
+
+use std::sync::Arc;
+
+use tracing_core::block::{Footer, Meta, Scan, Step, WriteOptions, write};
+use tracing_core::model::{BlockId, Tenant};
+use tracing_core::table::evaluate::{self, OwnedValue, TraceHit};
+use tracing_core::table::{Projection, SpanTable};
+use tracing_core::traceql::{Plan, parse};
+
+use traces::{Random, Trace};
+
+/// A spanset of an answer: its spans, and the values of the whole set.
+pub(crate) type Answer = Vec<(u128, Vec<(Vec<u64>, Vec<(String, OwnedValue)>)>)>;
+
+/// Queries asked of the same traces.
+const QUERIES: usize = 100;
+
+fn corpus(seed: u64) -> Vec<Trace> {
+    let mut random = Random(seed);
+    (1..=4).map(|id| Trace::random(&mut random, id)).collect()
+}
+
+fn answer(hits: Vec<TraceHit>) -> Answer {
+    let mut answer: Answer = hits
+        .into_iter()
+        .map(|hit| {
+            let sets = hit.span_sets.into_iter().map(|set| {
+                assert_eq!(set.matched as usize, set.spans.len(), "all spans are listed");
+                let ids = set.spans.iter().map(|span| u64::from_be_bytes(span.id.0)).collect();
+                (ids, set.attributes)
+            });
+            (u128::from_be_bytes(hit.trace_id.0), sets.collect())
+        })
+        .collect();
+    answer.sort_by_key(|(id, _)| *id);
+    answer
+}
+
+/// The block that the traces become, for a scan of whatever a query needs.
+struct Stored {
+    meta: Arc<Meta>,
+    footer: Arc<Footer>,
+    data: Vec<u8>,
+}
+
+impl Stored {
+    fn new(table: &SpanTable) -> Self {
+        let mut data = Vec::new();
+        let rows = (0..table.trace_count()).map(|row| (table, row as u32));
+        let tenant = Tenant::new("t").expect("a tenant");
+        let written =
+            write(rows, &WriteOptions::default(), &tenant, BlockId::random(), &mut data).expect("written");
+        let meta = Arc::new(written.meta);
+        let range = Footer::range(&meta);
+        let tail = data[range.start as usize..range.end as usize].to_vec();
+        let footer = Arc::new(Footer::decode(&meta, tail.into()).expect("a footer"));
+        Self { meta, footer, data }
+    }
+
+    fn read(&self, projection: Projection) -> SpanTable {
+        let mut scan =
+            Scan::new(&self.meta, Arc::clone(&self.footer), 0..usize::MAX, projection).expect("a scan");
+        loop {
+            match scan.next().expect("what was written can be read") {
+                Step::Table(table) => return table,
+                Step::Done => return SpanTable::default(),
+                Step::Need(ranges) => {
+                    let bytes = ranges.into_iter().map(|range| {
+                        let part = self.data[range.start as usize..range.end as usize].to_vec();
+                        (range, part.into())
+                    });
+                    scan.supply(bytes.collect()).expect("as long as asked for");
+                }
+            }
+        }
+    }
+
+    fn answer(&self, plan: &Plan) -> Answer {
+        let matches = evaluate::search(plan, &self.read(evaluate::predicate(plan)), None, None);
+        answer(evaluate::hits(plan, &self.read(evaluate::output(plan)), &matches, usize::MAX))
+    }
+}
+
+/// Holds one query against the traces of a seed, in memory and, where `stored`, from a block. Answers whether
+/// the query is one.
+fn check(seed: u64, traces: &[Trace], table: &SpanTable, stored: Option<&Stored>, text: &str) -> bool {
+    let Ok(query) = parse(text) else { return false };
+    let shown = query.to_string();
+    assert_eq!(parse(&shown).as_ref(), Ok(&query), "{text} is shown as {shown}");
+    let Ok(plan) = Plan::search(&query) else { return false };
+    let expected = obvious::search(&query, traces);
+    let matches = evaluate::search(&plan, table, None, None);
+    let found = answer(evaluate::hits(&plan, table, &matches, usize::MAX));
+    assert_eq!(found, expected, "seed {seed}: {text}\n{traces:#?}");
+    if let Some(stored) = stored {
+        assert_eq!(stored.answer(&plan), expected, "seed {seed}, from a block: {text}\n{traces:#?}");
+    }
+    true
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn the_engine_answers_as_an_obvious_evaluator_does() {
+    let (first, pairs) = (setting("DIFFERENTIAL_SEED", 1), setting("DIFFERENTIAL_PAIRS", 10_000));
+    let (mut asked, mut valid) = (0, 0);
+    for seed in first.. {
+        let traces = corpus(seed);
+        let table = traces::table(&traces);
+        let stored = Stored::new(&table);
+        let mut random = Random(!seed);
+        for number in 0..QUERIES {
+            let text = queries::random(&mut random);
+            let stored = number.is_multiple_of(20).then_some(&stored);
+            asked += 1;
+            valid += u64::from(check(seed, &traces, &table, stored, &text));
+        }
+        if valid >= pairs {
+            break;
+        }
+    }
+    assert!(valid * 2 > asked, "{valid} of {asked} random queries were valid");
+}

@@ -1,0 +1,522 @@
+//! TraceQL over plain spans, one at a time: slow, without columns, plans, bitmaps or nested-set ranges. It
+//! reads the syntax tree as it was written.
+//!
+//! Two of Tempo's habits are part of the language as clients know it, and stand here too. A comparison with a
+//! literal makes only those attribute values seen that satisfy it and are of its type ([`Search::seen`]). And
+//! `!=` over several events or links asks for one that differs, over an array for none that is equal.
+
+mod values;
+
+use std::collections::HashMap;
+
+use tracing_core::table::evaluate::OwnedValue;
+use tracing_core::traceql::syntax::{Aggregate, Expr, Pipeline, Query, Root, Scalar, Spansets, Stage};
+use tracing_core::traceql::{
+    BinaryOp, Compare, Field, Intrinsic, Keep, Kind, Literal, Relation, Scope, SpansetOp, Status, UnaryOp,
+};
+
+use super::Answer;
+use super::traces::{Attrs, Trace};
+use values::{compute, elements, float, holds, is_negative, is_number, owned, zero};
+
+/// Spans of a trace by position, with the values of the set.
+type Set = (Vec<usize>, Vec<(String, OwnedValue)>);
+
+/// What a field is compared with somewhere in the query: `None` where all its values are looked at.
+type Uses<'q> = Vec<(&'q Field, Option<(Compare, Literal)>)>;
+
+pub(crate) fn search(query: &Query, traces: &[Trace]) -> Answer {
+    let Root::Pipeline(pipeline) = &query.root else { return Vec::new() };
+    let mut uses = Vec::new();
+    uses_of_pipeline(pipeline, &mut uses);
+    let mut answer = Vec::new();
+    for trace in traces {
+        let search = Search { trace, tree: Tree::new(trace), uses: &uses };
+        let all: Vec<usize> = (0..trace.spans.len()).collect();
+        let sets = search.pipeline(pipeline, &all);
+        let ids = |spans: Vec<usize>| spans.into_iter().map(|span| trace.spans[span].id).collect();
+        if !sets.is_empty() {
+            answer.push((trace.id, sets.into_iter().map(|(spans, values)| (ids(spans), values)).collect()));
+        }
+    }
+    answer
+}
+
+struct Search<'q> {
+    trace: &'q Trace,
+    tree: Tree,
+    uses: &'q Uses<'q>,
+}
+
+/// What is above a span.
+#[derive(Clone, Copy, PartialEq)]
+enum Above {
+    /// No root reaches it.
+    Unknown,
+    /// It is a root.
+    Nothing,
+    Parent(usize),
+}
+
+/// Who is whose child, for spans that a root reaches.
+struct Tree {
+    parent: Vec<Above>,
+    left: Vec<i64>,
+    right: Vec<i64>,
+}
+
+impl Tree {
+    fn new(trace: &Trace) -> Self {
+        let count = trace.spans.len();
+        let at: HashMap<u64, usize> =
+            trace.spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
+        let mut tree =
+            Self { parent: vec![Above::Unknown; count], left: vec![0; count], right: vec![0; count] };
+        let mut next = 1;
+        for span in (0..count).filter(|&span| trace.spans[span].parent == 0) {
+            tree.parent[span] = Above::Nothing;
+            tree.walk(trace, &at, span, &mut next);
+        }
+        tree
+    }
+
+    fn walk(&mut self, trace: &Trace, at: &HashMap<u64, usize>, span: usize, next: &mut i64) {
+        self.left[span] = *next;
+        *next += 1;
+        for child in 0..trace.spans.len() {
+            if at.get(&trace.spans[child].parent) == Some(&span) {
+                self.parent[child] = Above::Parent(span);
+                self.walk(trace, at, child, next);
+            }
+        }
+        self.right[span] = *next;
+        *next += 1;
+    }
+
+    fn is_below(&self, mut span: usize, above: usize) -> bool {
+        while let Above::Parent(parent) = self.parent[span] {
+            if parent == above {
+                return true;
+            }
+            span = parent;
+        }
+        false
+    }
+
+    /// Whether `span` is a child of `other`, …
+    fn stands(&self, span: usize, relation: Relation, other: usize) -> bool {
+        match relation {
+            Relation::Child => self.parent[span] == Above::Parent(other),
+            Relation::Parent => self.parent[other] == Above::Parent(span),
+            Relation::Descendant => self.is_below(span, other),
+            Relation::Ancestor => self.is_below(other, span),
+            Relation::Sibling => {
+                span != other
+                    && self.parent[span] != Above::Unknown
+                    && self.parent[span] == self.parent[other]
+            }
+        }
+    }
+}
+
+impl Search<'_> {
+    fn pipeline(&self, pipeline: &Pipeline, among: &[usize]) -> Vec<Set> {
+        let one = |spans: Vec<usize>| if spans.is_empty() { Vec::new() } else { vec![(spans, Vec::new())] };
+        let (mut sets, rest) = match pipeline.stages.split_first() {
+            Some((Stage::Spansets(first), rest)) => (one(self.spansets(first, among)), rest),
+            _ => (one(among.to_vec()), pipeline.stages.as_slice()),
+        };
+        for stage in rest {
+            sets = sets.into_iter().flat_map(|set| self.stage(stage, set)).collect();
+            if let Stage::Coalesce = stage {
+                let mut spans: Vec<usize> = sets.into_iter().flat_map(|(spans, _)| spans).collect();
+                spans.sort_unstable();
+                spans.dedup();
+                sets = one(spans);
+            }
+        }
+        sets
+    }
+
+    fn stage(&self, stage: &Stage, (spans, mut values): Set) -> Vec<Set> {
+        match stage {
+            Stage::Spansets(filter) => {
+                let spans = self.spansets(filter, &spans);
+                if spans.is_empty() { Vec::new() } else { vec![(spans, values)] }
+            }
+            Stage::ScalarFilter { left, op: BinaryOp::Compare(op), right: Scalar::Literal(literal) } => {
+                let Scalar::Aggregate(aggregate, of) = left else { return Vec::new() };
+                let Some(number) = self.aggregate(*aggregate, of.as_ref(), &spans) else { return Vec::new() };
+                values.push((left.to_string(), owned(&number)));
+                if holds(*op, &number, literal) { vec![(spans, values)] } else { Vec::new() }
+            }
+            Stage::By(of) => {
+                let mut groups: Vec<Set> = Vec::new();
+                for span in spans {
+                    let mut found: Vec<_> = self.values(of, span).iter().map(owned).collect();
+                    let value = match found.len() {
+                        0 => OwnedValue::String("nil".to_owned()),
+                        1 => found.remove(0),
+                        _ => OwnedValue::Array(found),
+                    };
+                    let named = (format!("by({of})"), value);
+                    match groups.iter_mut().find(|(_, group)| group.last() == Some(&named)) {
+                        Some((group, _)) => group.push(span),
+                        None => groups.push((vec![span], values.iter().cloned().chain([named]).collect())),
+                    }
+                }
+                groups
+            }
+            _ => vec![(spans, values)],
+        }
+    }
+
+    fn aggregate(&self, aggregate: Aggregate, of: Option<&Expr>, spans: &[usize]) -> Option<Literal> {
+        let Some(of) = of else { return Some(Literal::Int(spans.len() as i64)) };
+        let single = |span: &usize| match self.values(of, *span).as_slice() {
+            [one] if is_number(one) => Some(one.clone()),
+            _ => None,
+        };
+        let numbers: Vec<Literal> = spans.iter().filter_map(single).collect();
+        let sum = || {
+            numbers.iter().skip(1).try_fold(numbers.first()?.clone(), |a, b| compute(BinaryOp::Add, &a, b))
+        };
+        let best = |op| {
+            numbers.iter().skip(1).fold(numbers.first().cloned(), |best, it| {
+                best.map(|best| if holds(op, it, &best) { it.clone() } else { best })
+            })
+        };
+        match aggregate {
+            Aggregate::Min => best(Compare::Lt),
+            Aggregate::Max => best(Compare::Ge),
+            Aggregate::Avg => Some(match sum()? {
+                Literal::Duration(ns) => Literal::Duration(ns / numbers.len() as i64),
+                total => Literal::Float(float(&total) / numbers.len() as f64),
+            }),
+            _ => sum(),
+        }
+    }
+
+    fn spansets(&self, spansets: &Spansets, among: &[usize]) -> Vec<usize> {
+        match spansets {
+            Spansets::Filter(None) => among.to_vec(),
+            Spansets::Filter(Some(of)) => {
+                among.iter().copied().filter(|&span| self.is_true(of, span)).collect()
+            }
+            Spansets::Pipeline(inner) => {
+                let mut spans: Vec<_> =
+                    self.pipeline(inner, among).into_iter().flat_map(|(spans, _)| spans).collect();
+                spans.sort_unstable();
+                spans.dedup();
+                spans
+            }
+            Spansets::Binary { op, left, right } => {
+                let (left, right) = (self.spansets(left, among), self.spansets(right, among));
+                let both = |span: &usize| left.contains(span) || right.contains(span);
+                let union: Vec<usize> = among.iter().copied().filter(both).collect();
+                match op {
+                    SpansetOp::And if left.is_empty() || right.is_empty() => Vec::new(),
+                    SpansetOp::And | SpansetOp::Or => union,
+                    SpansetOp::Structural { relation, keep } => {
+                        let stands =
+                            |span: &usize| left.iter().any(|&l| self.tree.stands(*span, *relation, l));
+                        let takes_part =
+                            |span: &usize| right.iter().any(|&r| self.tree.stands(r, *relation, *span));
+                        let answer = |span: &usize| match keep {
+                            Keep::Right => right.contains(span) && stands(span),
+                            Keep::Unrelated => right.contains(span) && !stands(span),
+                            Keep::Both => {
+                                right.contains(span) && stands(span)
+                                    || left.contains(span) && takes_part(span)
+                            }
+                        };
+                        among.iter().copied().filter(answer).collect()
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_true(&self, expr: &Expr, span: usize) -> bool {
+        match expr {
+            Expr::Literal(literal) => *literal == Literal::Bool(true),
+            Expr::Field(field) => self.compared(field, Compare::Eq, &Literal::Bool(true), span),
+            Expr::Unary(UnaryOp::Not, inner) => match &**inner {
+                Expr::Field(field) => self.compared(field, Compare::Eq, &Literal::Bool(false), span),
+                inner => !self.is_true(inner, span),
+            },
+            Expr::Binary { op: BinaryOp::And, left, right } => {
+                self.is_true(left, span) && self.is_true(right, span)
+            }
+            Expr::Binary { op: BinaryOp::Or, left, right } => {
+                self.is_true(left, span) || self.is_true(right, span)
+            }
+            Expr::Binary { op: BinaryOp::Compare(op), left, right } => {
+                self.comparison(*op, left, right, span)
+            }
+            Expr::Unary(UnaryOp::Neg, _) | Expr::Binary { .. } => false,
+        }
+    }
+
+    fn comparison(&self, op: Compare, left: &Expr, right: &Expr, span: usize) -> bool {
+        if let Some((field, op, literal)) = test(op, left, right) {
+            return match (op, &literal) {
+                (Compare::Ne, Literal::Nil) => self.exists(field, span),
+                (_, Literal::Nil) => self.is_missing(field, span),
+                _ => self.compared(field, op, &literal, span),
+            };
+        }
+        let (left, right) = (self.values(left, span), self.values(right, span));
+        if left.len() > 1 && right.len() > 1 {
+            return false;
+        }
+        let mut pairs = left.iter().flat_map(|a| right.iter().map(move |b| holds(op, a, b))).peekable();
+        pairs.peek().is_some() && if is_negative(op) { pairs.all(|it| it) } else { pairs.any(|it| it) }
+    }
+
+    /// The values of an expression: none for nil, several for an array.
+    fn values(&self, expr: &Expr, span: usize) -> Vec<Literal> {
+        match expr {
+            Expr::Literal(Literal::Nil) => Vec::new(),
+            Expr::Literal(literal) => vec![literal.clone()],
+            Expr::Field(field) => {
+                let mut values = self.rows(field, span);
+                for row in &mut values {
+                    row.retain(|value| self.seen(field, value));
+                }
+                values.retain(|row| !row.is_empty());
+                let last = matches!(field, Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId));
+                if last { values.pop().unwrap_or_default() } else { values.concat() }
+            }
+            Expr::Unary(UnaryOp::Neg, inner) => match self.values(inner, span).as_slice() {
+                [one] => compute(BinaryOp::Sub, &zero(one), one).into_iter().collect(),
+                _ => Vec::new(),
+            },
+            Expr::Binary { op, left, right }
+                if !matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Compare(_)) =>
+            {
+                match (self.values(left, span).as_slice(), self.values(right, span).as_slice()) {
+                    ([a], [b]) => compute(*op, a, b).into_iter().collect(),
+                    _ => Vec::new(),
+                }
+            }
+            boolean => vec![Literal::Bool(self.is_true(boolean, span))],
+        }
+    }
+
+    /// `field op literal`: on one event or link of several; on all elements of an array for `!=` and `!~`.
+    fn compared(&self, field: &Field, op: Compare, literal: &Literal, span: usize) -> bool {
+        let literal = &normalised(field, op, literal);
+        let elements = |row: Vec<Literal>| {
+            let seen: Vec<_> = row.into_iter().filter(|it| self.seen(field, it)).collect();
+            let mut holding = seen.iter().map(|it| holds(op, it, literal));
+            !seen.is_empty() && if is_negative(op) { holding.all(|it| it) } else { holding.any(|it| it) }
+        };
+        self.rows(field, span).into_iter().any(elements)
+    }
+
+    /// Whether some comparison of the query makes a value of this field seen.
+    fn seen(&self, field: &Field, value: &Literal) -> bool {
+        let is_attribute = matches!(field, Field::Attribute(_));
+        self.uses.iter().filter(|(used, _)| *used == field).any(|(_, asked)| match asked {
+            None => true,
+            Some((op, literal)) => {
+                let literal = normalised(field, *op, literal);
+                let other_type = matches!(
+                    (&literal, value),
+                    (Literal::Float(_), Literal::Int(_))
+                        | (Literal::Int(_) | Literal::Duration(_), Literal::Float(_))
+                );
+                holds(*op, value, &literal) && !(is_attribute && other_type)
+            }
+        })
+    }
+
+    fn exists(&self, field: &Field, span: usize) -> bool {
+        self.rows(field, span).iter().any(|row| !row.is_empty())
+    }
+
+    fn is_missing(&self, field: &Field, span: usize) -> bool {
+        let it = &self.trace.spans[span];
+        let has_some = match field {
+            Field::Attribute(attribute) if attribute.scope == Scope::Event => !it.events.is_empty(),
+            Field::Attribute(attribute) if attribute.scope == Scope::Link => !it.links.is_empty(),
+            _ => true,
+        };
+        has_some && !self.exists(field, span)
+    }
+
+    /// The values of a field: a row of elements for the span, or for each of its events or links.
+    fn rows(&self, field: &Field, span: usize) -> Vec<Vec<Literal>> {
+        let attribute = match field {
+            Field::Intrinsic(intrinsic) => {
+                let one = |literal| vec![literal];
+                return self.intrinsic(*intrinsic, span).into_iter().map(one).collect();
+            }
+            Field::Attribute(attribute) => attribute,
+        };
+        let it = &self.trace.spans[span];
+        let scope = &self.trace.scopes[it.scope];
+        let resource = &self.trace.resources[scope.resource];
+        let of = |attrs: &Attrs| {
+            let found = attrs.iter().find(|(key, _)| *key == attribute.name);
+            found.map_or(Vec::new(), |(_, value)| elements(value))
+        };
+        let of_resource = || match &*attribute.name {
+            "service.name" => vec![Literal::String(resource.service.clone().unwrap_or_default())],
+            _ => of(&resource.attrs),
+        };
+        match attribute.scope {
+            Scope::Span => vec![of(&it.attrs)],
+            Scope::Instrumentation => vec![of(&scope.attrs)],
+            Scope::Event => it.events.iter().map(|event| of(&event.attrs)).collect(),
+            Scope::Link => it.links.iter().map(|link| of(&link.attrs)).collect(),
+            Scope::Any if !of(&it.attrs).is_empty() => vec![of(&it.attrs)],
+            Scope::Resource | Scope::Any => vec![of_resource()],
+        }
+    }
+
+    fn intrinsic(&self, intrinsic: Intrinsic, span: usize) -> Vec<Literal> {
+        let (trace, it) = (self.trace, &self.trace.spans[span]);
+        let scope = &trace.scopes[it.scope];
+        let root = trace.spans.iter().rfind(|span| span.parent == 0);
+        let text = |text: &str| Literal::String(text.to_owned());
+        let service =
+            |span: &super::traces::Span| trace.resources[trace.scopes[span.scope].resource].service.clone();
+        vec![match intrinsic {
+            Intrinsic::Duration => Literal::Duration(it.duration as i64),
+            Intrinsic::Name => text(&it.name),
+            Intrinsic::Status => Literal::Status(Status::from_otlp(it.status)),
+            Intrinsic::StatusMessage => text(&it.message),
+            Intrinsic::Kind => Literal::Kind(Kind::from_otlp(it.kind)),
+            Intrinsic::SpanId => text(&format!("{:016x}", it.id)),
+            Intrinsic::ParentId if it.parent == 0 => text(""),
+            Intrinsic::ParentId => text(&format!("{:016x}", it.parent)),
+            Intrinsic::ChildCount => {
+                let children = self.tree.parent.iter().filter(|above| **above == Above::Parent(span));
+                Literal::Int(children.count() as i64)
+            }
+            Intrinsic::TraceDuration => {
+                let start = trace.spans.iter().map(|span| span.start).min().unwrap_or_default();
+                let end = trace.spans.iter().map(|span| span.start + span.duration).max().unwrap_or_default();
+                Literal::Duration((end - start) as i64)
+            }
+            Intrinsic::RootName => text(root.map_or("", |root| &root.name)),
+            Intrinsic::RootService => text(&root.and_then(service).unwrap_or_default()),
+            Intrinsic::TraceId => text(&format!("{:x}", trace.id)),
+            Intrinsic::NestedSetLeft => Literal::Int(self.tree.left[span]),
+            Intrinsic::NestedSetRight => Literal::Int(self.tree.right[span]),
+            Intrinsic::NestedSetParent => Literal::Int(match self.tree.parent[span] {
+                Above::Unknown => 0,
+                Above::Nothing => -1,
+                Above::Parent(parent) => self.tree.left[parent],
+            }),
+            Intrinsic::EventName => return it.events.iter().map(|event| text(&event.name)).collect(),
+            Intrinsic::EventTime => {
+                return it.events.iter().map(|event| Literal::Duration(event.since as i64)).collect();
+            }
+            Intrinsic::LinkTraceId => {
+                return it.links.iter().map(|link| text(&format!("{:x}", link.trace))).collect();
+            }
+            Intrinsic::LinkSpanId => {
+                return it.links.iter().map(|link| text(&format!("{:x}", link.span))).collect();
+            }
+            Intrinsic::ScopeName => text(&scope.name),
+            Intrinsic::ScopeVersion => text(&scope.version),
+            Intrinsic::Parent => return Vec::new(),
+        }]
+    }
+}
+
+/// `field op literal`, however it is written; the literal may be computed from others.
+fn test<'q>(op: Compare, left: &'q Expr, right: &'q Expr) -> Option<(&'q Field, Compare, Literal)> {
+    let turned = match op {
+        Compare::Lt => Compare::Gt,
+        Compare::Le => Compare::Ge,
+        Compare::Gt => Compare::Lt,
+        Compare::Ge => Compare::Le,
+        same => same,
+    };
+    match (left, right) {
+        (Expr::Field(field), right) if is_constant(right) => Some((field, op, constant(right))),
+        (left, Expr::Field(field)) if is_constant(left) => Some((field, turned, constant(left))),
+        _ => None,
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(_) => true,
+        Expr::Field(_) => false,
+        Expr::Unary(_, inner) => is_constant(inner),
+        Expr::Binary { left, right, .. } => is_constant(left) && is_constant(right),
+    }
+}
+
+/// The value of an expression without fields, by way of a trace that nothing is asked of.
+fn constant(expr: &Expr) -> Literal {
+    let nothing = Trace { id: 0, resources: Vec::new(), scopes: Vec::new(), spans: Vec::new() };
+    let search = Search { trace: &nothing, tree: Tree::new(&nothing), uses: &Vec::new() };
+    search.values(expr, 0).pop().unwrap_or(Literal::Nil)
+}
+
+fn uses_of_pipeline<'q>(pipeline: &'q Pipeline, uses: &mut Uses<'q>) {
+    for stage in &pipeline.stages {
+        match stage {
+            Stage::Spansets(of) => uses_of_spansets(of, uses),
+            Stage::ScalarFilter { left: Scalar::Aggregate(_, Some(of)), .. } | Stage::By(of) => {
+                uses_of(of, uses);
+            }
+            Stage::Select(fields) => uses.extend(fields.iter().map(|field| (field, None))),
+            _ => {}
+        }
+    }
+}
+
+fn uses_of_spansets<'q>(spansets: &'q Spansets, uses: &mut Uses<'q>) {
+    match spansets {
+        Spansets::Filter(of) => of.iter().for_each(|of| uses_of(of, uses)),
+        Spansets::Binary { left, right, .. } => {
+            uses_of_spansets(left, uses);
+            uses_of_spansets(right, uses);
+        }
+        Spansets::Pipeline(inner) => uses_of_pipeline(inner, uses),
+    }
+}
+
+fn uses_of<'q>(expr: &'q Expr, uses: &mut Uses<'q>) {
+    match expr {
+        Expr::Literal(_) => {}
+        Expr::Field(field) => uses.push((field, None)),
+        Expr::Unary(_, inner) => uses_of(inner, uses),
+        Expr::Binary { op, left, right } => {
+            let asked = match op {
+                BinaryOp::Compare(op) => test(*op, left, right),
+                _ => None,
+            };
+            match asked {
+                Some((field, _, Literal::Nil)) => uses.push((field, None)),
+                Some((field, op, literal)) => uses.push((field, Some((op, literal)))),
+                None => {
+                    uses_of(left, uses);
+                    uses_of(right, uses);
+                }
+            }
+        }
+    }
+}
+
+/// Ids are equal whatever zeros lead them.
+fn normalised(field: &Field, op: Compare, literal: &Literal) -> Literal {
+    let Literal::String(id) = literal else { return literal.clone() };
+    if !matches!(op, Compare::Eq | Compare::Ne) {
+        return literal.clone();
+    }
+    match field {
+        Field::Intrinsic(Intrinsic::TraceId) => Literal::String(id.trim_start_matches('0').to_owned()),
+        Field::Intrinsic(Intrinsic::SpanId | Intrinsic::ParentId) if !id.is_empty() => {
+            Literal::String(format!("{id:0>16}"))
+        }
+        _ => literal.clone(),
+    }
+}

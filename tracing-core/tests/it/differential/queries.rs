@@ -1,0 +1,171 @@
+//! Random queries, as text. Most are valid; what is not is refused by the parser and left out.
+
+use super::traces::{KEYS, Random, WORDS};
+
+/// Most levels of expressions in each other.
+const DEPTH: usize = 3;
+
+pub(crate) fn random(random: &mut Random) -> String {
+    let mut query = spansets(random, 2);
+    for _ in 0..random.below(3) {
+        query.push_str(" | ");
+        query.push_str(&stage(random));
+    }
+    query
+}
+
+fn stage(random: &mut Random) -> String {
+    match random.below(8) {
+        0 | 1 => filter(random),
+        2 => format!("by({})", grouped(random)),
+        3 => "coalesce()".to_owned(),
+        4 => format!("select({}, {})", field(random), field(random)),
+        5 => format!("count() {} {}", comparison(random), random.below(4)),
+        _ => {
+            let aggregate = *random.pick(&["min", "max", "avg", "sum"]);
+            format!("{aggregate}({}) {} {}", numeric(random, 1), comparison(random), number(random))
+        }
+    }
+}
+
+fn grouped(random: &mut Random) -> String {
+    if random.one_in(4) { format!("{} > 1", numeric(random, 0)) } else { field(random) }
+}
+
+fn spansets(random: &mut Random, depth: usize) -> String {
+    if depth == 0 || random.one_in(2) {
+        return filter(random);
+    }
+    let operators = [
+        "&&", "||", ">", ">>", "<", "<<", "~", "!>", "!>>", "!<", "!<<", "!~", "&>", "&>>", "&<", "&<<", "&~",
+    ];
+    let operator = *random.pick(&operators);
+    format!("({} {operator} {})", spansets(random, depth - 1), spansets(random, depth - 1))
+}
+
+fn filter(random: &mut Random) -> String {
+    if random.one_in(6) {
+        return "{ }".to_owned();
+    }
+    let depth = random.below(DEPTH + 1);
+    format!("{{ {} }}", boolean(random, depth))
+}
+
+fn boolean(random: &mut Random, depth: usize) -> String {
+    if depth == 0 {
+        return test(random);
+    }
+    match random.below(8) {
+        0 => format!("!({})", boolean(random, depth - 1)),
+        1 => (*random.pick(&["true", "false", "!.a", ".b", "1 = 1", "\"x\" =~ \"y|x\""])).to_owned(),
+        2..=4 => format!("({} && {})", boolean(random, depth - 1), boolean(random, depth - 1)),
+        5 | 6 => format!("({} || {})", boolean(random, depth - 1), boolean(random, depth - 1)),
+        _ => test(random),
+    }
+}
+
+fn test(random: &mut Random) -> String {
+    match random.below(10) {
+        0 => {
+            let equality = *random.pick(&["=", "!="]);
+            if random.one_in(2) {
+                format!("{} {equality} nil", attribute(random))
+            } else {
+                format!("nil {equality} {}", attribute(random))
+            }
+        }
+        1 => format!("{} {} {}", field(random), *random.pick(&["=~", "!~"]), regex(random)),
+        2 => format!("{} {} {}", numeric(random, 1), comparison(random), numeric(random, 1)),
+        3 => format!("{} {} {}", attribute(random), comparison(random), attribute(random)),
+        4 | 5 => intrinsic_test(random),
+        6 => format!("{} {} {}", value(random), comparison(random), attribute(random)),
+        _ => format!("{} {} {}", attribute(random), comparison(random), value(random)),
+    }
+}
+
+fn intrinsic_test(random: &mut Random) -> String {
+    let compare = comparison(random);
+    match random.below(14) {
+        0 => format!("duration {compare} {}", *random.pick(&["10ms", "1", "0", "1.5s", "9999999.5"])),
+        1 => format!("name {compare} {}", *random.pick(&["\"get\"", "\"HTTP GET\"", "\"zz\""])),
+        2 => format!("status {compare} {}", *random.pick(&["error", "ok", "unset"])),
+        3 => format!("kind {compare} {}", *random.pick(&["server", "client", "internal", "unspecified"])),
+        4 => format!("statusMessage {compare} {}", *random.pick(&["\"broken\"", "\"\""])),
+        5 => format!("traceDuration {compare} {}", *random.pick(&["100ms", "1s", "1500ms"])),
+        6 => format!("rootName {compare} \"get\""),
+        7 => format!("rootServiceName {compare} {}", *random.pick(&["\"shop\"", "\"\""])),
+        8 => format!("event:name {compare} {}", text(random)),
+        9 => format!("event:timeSinceStart {compare} {}", *random.pick(&["5ms", "0", "1s"])),
+        10 => format!("nestedSetParent {compare} {}", *random.pick(&["0", "1", "-1"])),
+        11 => format!("{} {compare} {}", *random.pick(&["nestedSetLeft", "nestedSetRight"]), random.below(8)),
+        12 => format!("span:childCount {compare} {}", random.below(3)),
+        _ => ids(random),
+    }
+}
+
+fn ids(random: &mut Random) -> String {
+    let equality = *random.pick(&["=", "!="]);
+    match random.below(6) {
+        0 => format!("trace:id {equality} {}", *random.pick(&["\"1\"", "\"0002\"", "\"ff\""])),
+        1 => format!("span:id {equality} {}", *random.pick(&["\"0000000000000001\"", "\"2\""])),
+        2 => format!("span:parentID {equality} {}", *random.pick(&["\"0000000000000001\"", "\"\""])),
+        3 => format!("link:traceID {equality} {}", *random.pick(&["\"a0b\"", "\"1\""])),
+        4 => format!("link:spanID {equality} {}", *random.pick(&["\"c0d\"", "\"1122334455667788\""])),
+        _ => format!("instrumentation:{} {equality} \"{}\"", *random.pick(&["name", "version"]), "lib1"),
+    }
+}
+
+fn field(random: &mut Random) -> String {
+    if random.one_in(3) {
+        let intrinsics = ["name", "status", "kind", "duration", "rootName", "event:name", "statusMessage"];
+        return (*random.pick(&intrinsics)).to_owned();
+    }
+    attribute(random)
+}
+
+fn attribute(random: &mut Random) -> String {
+    let scopes = [".", ".", "span.", "span.", "resource.", "event.", "link.", "instrumentation."];
+    let scope = *random.pick(&scopes);
+    if scope.len() > 1 && scope.starts_with('r') && random.one_in(2) {
+        return "resource.service.name".to_owned();
+    }
+    format!("{scope}{}", random.pick(&KEYS))
+}
+
+fn numeric(random: &mut Random, depth: usize) -> String {
+    if depth > 0 && random.one_in(2) {
+        let sign = *random.pick(&["+", "-", "*", "/", "%", "^"]);
+        return format!("({} {sign} {})", numeric(random, depth - 1), numeric(random, depth - 1));
+    }
+    match random.below(6) {
+        0 => "duration".to_owned(),
+        1 => format!("-{}", attribute(random)),
+        2 => number(random),
+        3 => "span:childCount".to_owned(),
+        _ => attribute(random),
+    }
+}
+
+fn number(random: &mut Random) -> String {
+    (*random.pick(&["0", "1", "2", "200", "-3", "0.5", "2.0", "10ms", "1.5s"])).to_owned()
+}
+
+fn value(random: &mut Random) -> String {
+    match random.below(5) {
+        0 | 1 => number(random),
+        2 => (*random.pick(&["true", "false"])).to_owned(),
+        _ => text(random),
+    }
+}
+
+fn text(random: &mut Random) -> String {
+    format!("\"{}\"", random.pick(&WORDS))
+}
+
+fn regex(random: &mut Random) -> String {
+    format!("\"{}\"", random.pick(&["x", "x|y", ".*", ".+", "[xy]+", "GET.*", "s.*", ""]))
+}
+
+fn comparison(random: &mut Random) -> &'static str {
+    random.pick::<&str>(&["=", "=", "!=", "<", "<=", ">", ">="])
+}
