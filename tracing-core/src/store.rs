@@ -9,6 +9,8 @@ mod cache;
 mod commit;
 mod disk;
 mod error;
+#[cfg(any(test, feature = "faults"))]
+pub mod fault;
 mod list;
 mod object;
 mod objects;
