@@ -5,6 +5,8 @@
 mod params;
 mod reply;
 mod search_json;
+mod search_message;
+mod stream;
 mod tenancy;
 mod trace;
 
@@ -22,6 +24,7 @@ use axum::{
 };
 
 pub use params::Bounds;
+pub use stream::StreamService;
 
 use crate::frontend::{Form, Frontend};
 use params::Params;

@@ -4,7 +4,13 @@
 //! the same test without the variable fails when they are stale.
 
 /// Tempo's public messages.
-#[allow(clippy::all, clippy::pedantic, reason = "generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    missing_debug_implementations,
+    unused_qualifications,
+    reason = "generated"
+)]
 pub mod tempopb {
     include!("proto/tempopb.rs");
 

@@ -14,6 +14,7 @@ use tracing_core::{
     table::evaluate::TimeRange,
 };
 
+pub(crate) use hits::wire_attributes;
 pub use live::LiveService;
 
 use crate::{

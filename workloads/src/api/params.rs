@@ -9,7 +9,10 @@ use tracing_core::{
     traceql,
 };
 
-use crate::frontend::{Form, SearchRequest, SecondsRange};
+use crate::{
+    frontend::{Form, SearchRequest, SecondsRange},
+    proto::tempopb,
+};
 
 /// Bounds of the parameters, from `query_frontend` in the configuration.
 #[derive(Clone, Debug)]
@@ -84,6 +87,26 @@ impl Params {
         let Query(pairs) =
             Query::try_from_uri(uri).map_err(|error| ParamError::Encoding(error.body_text()))?;
         Ok(Self(pairs))
+    }
+
+    /// The parameters that a message stands for, so that both are checked by the same rules.
+    pub(crate) fn of_message(message: &tempopb::SearchRequest) -> Self {
+        let tempopb::SearchRequest {
+            tags, min_duration_ms, max_duration_ms, limit, start, end, query, ..
+        } = message;
+        let tags: Vec<_> = tags.iter().map(|(key, value)| format!("{key:?}={value:?}")).collect();
+        let some = |value: &u32, unit: &str| (*value != 0).then(|| format!("{value}{unit}"));
+        let pairs = [
+            ("q", Some(query.clone())),
+            ("tags", Some(tags.join(" "))),
+            ("minDuration", some(min_duration_ms, "ms")),
+            ("maxDuration", some(max_duration_ms, "ms")),
+            ("limit", some(limit, "")),
+            ("spss", some(&message.spans_per_span_set, "")),
+            ("start", some(start, "")),
+            ("end", some(end, "")),
+        ];
+        Self(pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
 
     /// The value of `name`, where it is given and not empty.

@@ -9,6 +9,7 @@ use axum::{
 };
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use tonic::Code;
 
 use crate::frontend::QueryError;
 
@@ -79,6 +80,20 @@ impl From<QueryError> for Refusal {
             QueryError::Failed { .. } | QueryError::Combine(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: error.to_string() }
+    }
+}
+
+impl From<Refusal> for tonic::Status {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal.status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Code::InvalidArgument,
+            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+            // Tempo says so of a deadline too.
+            _ => Code::Internal,
+        };
+        Self::new(code, refusal.message)
     }
 }
 

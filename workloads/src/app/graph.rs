@@ -15,7 +15,7 @@ use vivace_config::Config;
 
 use super::{Health, Phase, Target, health::Check, storage, unknown_method};
 use crate::{
-    api::{self, ApiOptions},
+    api::{self, ApiOptions, StreamService},
     compactor::Compactor,
     distributor::{Distributor, Keeper, PushService},
     frontend::{Frontend, FrontendOptions},
@@ -72,7 +72,9 @@ impl Graph {
         }
         let frontend = self.frontend(&store);
         if let Some(frontend) = &frontend {
-            http = http.merge(api::router(Arc::clone(frontend), ApiOptions::of(&self.config)));
+            let options = ApiOptions::of(&self.config);
+            grpc.add_service(StreamService::server(Arc::clone(frontend), options.clone()));
+            http = http.merge(api::router(Arc::clone(frontend), options));
             grpc.add_service(frontend.queue_service(self.stop.clone()).into_server());
         }
         self.querier(&engine, ingester.clone(), frontend.as_deref());

@@ -97,6 +97,14 @@ impl Run {
         });
     }
 
+    /// Nanoseconds since 1970 after which no trace starts that work not done yet may find; `None` where some
+    /// of it may find anything.
+    pub(super) fn newest(&self) -> Option<u64> {
+        let waiting = self.pending.iter().map(|task| task.work.newest());
+        let under_way = self.outstanding.values().map(|job| job.task.work.newest());
+        waiting.chain(under_way).try_fold(0, |newest, work| Some(work?.max(newest)))
+    }
+
     /// Gives up work that can find nothing newer than `nanos`.
     pub(super) fn drop_older_than(&mut self, nanos: u64) {
         let beaten = |work: &Work| work.newest().is_some_and(|newest| newest < nanos);

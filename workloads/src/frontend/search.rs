@@ -2,16 +2,18 @@
 //! answer, newest first, until what is left cannot beat what is found.
 
 use std::{
+    collections::HashMap,
     ops::Range,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
+use tokio::sync::mpsc;
 use tracing_core::{
     block::Meta,
     engine::{Combiner, SearchLimits, SearchPart},
-    model::Tenant,
-    table::evaluate::TimeRange,
+    model::{Tenant, TraceId},
+    table::evaluate::{TimeRange, TraceHit},
 };
 
 use super::{
@@ -28,7 +30,7 @@ use super::{
 const LOGGED_CHARS: usize = 1000;
 
 /// What a search found.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) part: SearchPart,
     pub(crate) cost: Cost,
@@ -44,7 +46,34 @@ struct Searching<'a> {
     until: u64,
     seen: Seen,
     run: Run,
+    told: Option<Told>,
 }
+
+/// What a client was told so far.
+struct Told {
+    to: Progress,
+    at: Instant,
+    hits: HashMap<TraceId, TraceHit>,
+}
+
+impl Told {
+    fn new(to: Progress) -> Self {
+        Self { to, at: Instant::now(), hits: HashMap::new() }
+    }
+
+    /// Leaves of an answer what is news, and remembers it.
+    fn news(&mut self, part: &mut SearchPart) {
+        part.hits.retain(|hit| self.hits.get(&hit.trace_id) != Some(hit));
+        self.hits.extend(part.hits.iter().map(|hit| (hit.trace_id, hit.clone())));
+    }
+}
+
+/// Who is told of an answer while it grows: each time of the traces that are new or have changed and that
+/// nothing can displace any more, and of the cost so far.
+pub(crate) type Progress = mpsc::Sender<Result<Answer, QueryError>>;
+
+/// Between two pieces of an answer passes at least this long.
+const PIECES: Duration = Duration::from_millis(100);
 
 impl Frontend {
     /// The newest traces of `tenants` that `request` asks for.
@@ -52,6 +81,17 @@ impl Frontend {
         &self,
         tenants: &[Tenant],
         request: SearchRequest,
+    ) -> Result<Answer, QueryError> {
+        self.search_in_pieces(tenants, request, None).await
+    }
+
+    /// As [`Frontend::search`], with the answer told in pieces on the way; the whole is the answer all the
+    /// same, less what was told.
+    pub(crate) async fn search_in_pieces(
+        &self,
+        tenants: &[Tenant],
+        request: SearchRequest,
+        progress: Option<Progress>,
     ) -> Result<Answer, QueryError> {
         let began = Instant::now();
         let plan = request.form.plan()?;
@@ -72,7 +112,8 @@ impl Frontend {
         let text: String = request.form.to_string().chars().take(LOGGED_CHARS).collect();
         let search = Arc::new(Search { form: request.form, plan, limits });
         let run = Run::new(self.queue(), &self.options, self.options.search_timeout);
-        let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run };
+        let told = progress.map(Told::new);
+        let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run, told };
         let outcome = searching.answer(tenants).await;
         let (hits, bytes, cost) = match &outcome {
             Ok(answer) => (answer.part.hits.len(), answer.part.stats.inspected_bytes, answer.cost),
@@ -118,8 +159,26 @@ impl Searching<'_> {
             if let Some(cutoff) = combiner.cutoff() {
                 self.run.drop_older_than(cutoff);
             }
+            self.tell(&combiner).await;
         }
-        Ok(Answer { part: combiner.finish(), cost: self.run.cost })
+        let mut part = combiner.finish();
+        if let Some(told) = &mut self.told {
+            told.news(&mut part);
+        }
+        Ok(Answer { part, cost: self.run.cost })
+    }
+
+    /// Tells the client what is certain by now. Traces that what is still under way might displace wait: a
+    /// client keeps what it was told.
+    async fn tell(&mut self, combiner: &Combiner) {
+        let Some(told) = self.told.as_mut().filter(|told| told.at.elapsed() >= PIECES) else { return };
+        let Some(newest) = self.run.newest() else { return };
+        told.at = Instant::now();
+        let mut part = combiner.snapshot();
+        part.hits.retain(|hit| hit.start > newest);
+        told.news(&mut part);
+        // A client that went away ends the search by dropping it.
+        let _ = told.to.send(Ok(Answer { part, cost: self.run.cost })).await;
     }
 
     /// Adds a job for each ingester that is not asked yet.
@@ -189,7 +248,7 @@ fn split(meta: &Meta, target: u64) -> impl Iterator<Item = Range<usize>> + use<>
     (0..groups).step_by(step).map(move |first| first..first.saturating_add(step).min(groups))
 }
 
-fn nanos_ago(span: std::time::Duration) -> u64 {
+fn nanos_ago(span: Duration) -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.saturating_sub(span).as_nanos()).unwrap_or(u64::MAX)
 }

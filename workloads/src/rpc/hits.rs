@@ -103,7 +103,8 @@ fn span(span: v1::SpanHit) -> Result<SpanHit, MessageError> {
     })
 }
 
-fn wire_attributes(attributes: Vec<(String, OwnedValue)>) -> Vec<KeyValue> {
+/// Attributes as clients and other roles get them.
+pub(crate) fn wire_attributes(attributes: Vec<(String, OwnedValue)>) -> Vec<KeyValue> {
     attributes.into_iter().map(|(key, value)| KeyValue { key, value: Some(wire_value(value)) }).collect()
 }
 

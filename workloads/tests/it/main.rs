@@ -6,4 +6,5 @@ mod ingest;
 mod process;
 mod proto;
 mod query;
+mod stream;
 mod whole;

@@ -25,7 +25,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const ID: &str = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 
 /// One trace: a root of the service `shop` and `children` below it, a second apart since `start` (seconds).
-fn trace(id: u8, start: u64, children: u8) -> Vec<u8> {
+pub(crate) fn trace(id: u8, start: u64, children: u8) -> Vec<u8> {
     let span = |n: u8| Span {
         trace_id: vec![id; 16].into(),
         span_id: vec![n + 1; 8].into(),
@@ -44,12 +44,12 @@ fn trace(id: u8, start: u64, children: u8) -> Vec<u8> {
     Trace { resource_spans: vec![spans] }.encode_to_vec()
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.expect("the clock is past 1970").as_secs()
 }
 
-async fn export(process: &Process, body: Vec<u8>) {
+pub(crate) async fn export(process: &Process, body: Vec<u8>) {
     let answer = process.export(&[PROTOBUF], body).await;
     assert_eq!(answer.code, 200, "{}", answer.text());
 }
