@@ -12,6 +12,7 @@ mod footer;
 #[cfg(fuzzing)]
 mod fuzz;
 pub mod inspect;
+mod merge;
 mod meta;
 mod page;
 mod scan;
@@ -24,7 +25,8 @@ pub use error::BlockError;
 pub use footer::Footer;
 #[cfg(fuzzing)]
 pub use fuzz::fuzz_pages;
-pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta};
+pub use merge::{Merge, MergeError, MergeRules, MergeStep, Merged, Sift};
+pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained};
 pub use scan::{Scan, Step};
 pub use write::{WriteOptions, Written, write};
 

@@ -54,6 +54,19 @@ pub struct Meta {
     /// When the block was replaced by a compacted one; only in the tenant index's list of those.
     #[serde(rename = "compactedTime", default, skip_serializing_if = "Option::is_none")]
     pub compacted: Option<Timestamp>,
+    /// What retention rules found out when they made this block. Tempo ignores it, as every field that it
+    /// does not know.
+    #[serde(rename = "vivaceRetention", default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Retained>,
+}
+
+/// A block that was made of traces that retention rules keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retained {
+    /// Names the rules.
+    pub rules: String,
+    /// When the first of the traces have to go, by these rules.
+    pub due: Timestamp,
 }
 
 /// An attribute with a column of its own.

@@ -1,5 +1,6 @@
 //! What is written is read back; what is no block is an error.
 
+mod merge;
 mod model;
 
 use std::sync::Arc;

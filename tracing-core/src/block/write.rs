@@ -60,7 +60,7 @@ pub struct Written {
 }
 
 /// Spans, or traces, that make a page.
-const PAGE_ROWS: usize = 24 << 10;
+pub(crate) const PAGE_ROWS: usize = 24 << 10;
 /// Compressed bytes, or text of distinct strings, at which a row group ends in any case.
 const MAX_HELD: usize = 64 << 20;
 
@@ -110,27 +110,27 @@ pub(crate) fn write_pages<T: Borrow<SpanTable>, W: Write + Send>(
 }
 
 /// A block that is written trace by trace, for who has no iterator to hand over.
-pub(crate) struct Writer<'a, T, W: Write + Send> {
+pub(crate) struct Writer<T, W: Write + Send> {
     file: File<W>,
     group: Group<T>,
     seen: Seen,
-    options: &'a WriteOptions,
-    tenant: &'a Tenant,
+    options: WriteOptions,
+    tenant: Tenant,
     id: BlockId,
 }
 
-impl<'a, T: Borrow<SpanTable>, W: Write + Send> Writer<'a, T, W> {
+impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
     /// With pages of `page_rows` spans or traces.
     pub(crate) fn new(
-        options: &'a WriteOptions,
-        tenant: &'a Tenant,
+        options: &WriteOptions,
+        tenant: &Tenant,
         id: BlockId,
         sink: W,
         page_rows: usize,
     ) -> Result<Self, BlockError> {
         let slots = Slots::checked(&options.dedicated)?;
         let (file, group) = (File::new(sink)?, Group::new(&slots, page_rows)?);
-        Ok(Self { file, group, seen: Seen::default(), options, tenant, id })
+        Ok(Self { file, group, seen: Seen::default(), options: options.clone(), tenant: tenant.clone(), id })
     }
 
     /// Takes the next trace. Its table is held no longer than one page beyond the last that it is in.
@@ -155,7 +155,7 @@ impl<'a, T: Borrow<SpanTable>, W: Write + Send> Writer<'a, T, W> {
         let meta = Meta {
             format: Meta::FORMAT.to_owned(),
             id: self.id,
-            tenant: self.tenant.clone(),
+            tenant: self.tenant,
             start,
             end,
             traces: seen.ids.len() as u64,
@@ -165,9 +165,10 @@ impl<'a, T: Borrow<SpanTable>, W: Write + Send> Writer<'a, T, W> {
             row_groups,
             bloom_shards: bloom.len() as u32,
             footer_size,
-            dedicated: options.dedicated.clone(),
+            dedicated: options.dedicated,
             replication_factor: 1,
             compacted: None,
+            retained: None,
         };
         Ok(Written { meta, bloom, index: seen.index() })
     }

@@ -103,7 +103,13 @@ impl TableBuilder {
     /// As [`TableBuilder::add_rows`], remembering in `recode` what strings of `source` became here.
     /// A [`Recode`] belongs to one pair of builder and source.
     pub fn add_rows_with(&mut self, source: &SpanTable, trace: usize, recode: &mut Recode) {
-        rows::add(self, source, trace, recode);
+        rows::add(self, source, trace, recode, None);
+    }
+
+    /// As [`TableBuilder::add_rows`], but of the trace's spans only those that `keep` says, which is asked in
+    /// their order.
+    pub fn add_rows_where(&mut self, source: &SpanTable, trace: usize, mut keep: impl FnMut(usize) -> bool) {
+        rows::add(self, source, trace, &mut Recode::sparse(), Some(&mut keep));
     }
 
     /// Spans added to the present trace.

@@ -63,6 +63,11 @@ impl Matches {
         self.starts.iter().map(|(_, start)| *start)
     }
 
+    /// Position of each trace that matched, ascending.
+    pub fn traces(&self) -> impl Iterator<Item = usize> {
+        self.starts.iter().map(|(trace, _)| *trace as usize)
+    }
+
     /// Keeps the traces that started at or after `cutoff`, and of those the newest `limit`.
     pub fn keep_newest(&mut self, limit: usize, cutoff: Option<u64>) {
         self.starts.retain(|(_, start)| cutoff.is_none_or(|cutoff| *start >= cutoff));

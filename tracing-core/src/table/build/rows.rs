@@ -1,5 +1,7 @@
 //! Rows of another table into the stage.
 
+use std::ops::Range;
+
 use super::copy::{self, Codes};
 use super::{Group, TableBuilder};
 use crate::table::SpanTable;
@@ -61,7 +63,13 @@ impl Codes for Turn<'_> {
     }
 }
 
-pub(super) fn add(builder: &mut TableBuilder, source: &SpanTable, trace: usize, recode: &mut Recode) {
+pub(super) fn add(
+    builder: &mut TableBuilder,
+    source: &SpanTable,
+    trace: usize,
+    recode: &mut Recode,
+    mut keep: Option<&mut dyn FnMut(usize) -> bool>,
+) {
     let TableBuilder { table, heads, stage, .. } = builder;
     let mut codes = Turn { recode, from: &source.strings, to: &mut table.strings };
     for resource_row in source.traces.resources.range(trace) {
@@ -69,14 +77,20 @@ pub(super) fn add(builder: &mut TableBuilder, source: &SpanTable, trace: usize, 
         for scope_row in source.resources.scopes.range(resource_row) {
             let scope = heads.scope_row(&source.scopes, scope_row, &mut codes);
             let group = stage.group(Group { resource, scope });
+            let mut add = |rows: &Range<usize>| {
+                stage.group_of.resize(stage.group_of.len() + rows.len(), group);
+                copy::spans(
+                    (&mut stage.spans, &mut stage.events, &mut stage.links),
+                    (&source.spans, &source.events, &source.links),
+                    rows,
+                    &mut codes,
+                );
+            };
             let rows = source.scopes.spans.range(scope_row);
-            stage.group_of.resize(stage.group_of.len() + rows.len(), group);
-            copy::spans(
-                (&mut stage.spans, &mut stage.events, &mut stage.links),
-                (&source.spans, &source.events, &source.links),
-                &rows,
-                &mut codes,
-            );
+            match &mut keep {
+                None => add(&rows),
+                Some(keep) => rows.filter(|row| keep(*row)).for_each(|row| add(&(row..row + 1))),
+            }
         }
     }
 }
