@@ -1,4 +1,9 @@
-//! What becomes of blocks: which have expired, which may be deleted. Pure.
+//! What becomes of blocks: which are merged, which have expired, which may be deleted. Pure.
+
+mod retention;
+mod select;
+#[cfg(test)]
+mod simulation;
 
 use std::sync::Arc;
 
@@ -6,14 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::block::Meta;
 
-/// Blocks whose newest span is older than `retention` at `now`.
-pub fn expired(
-    blocks: &[Arc<Meta>],
-    now: Timestamp,
-    retention: SignedDuration,
-) -> impl Iterator<Item = &Arc<Meta>> {
-    blocks.iter().filter(move |meta| now.duration_since(meta.end) > retention)
-}
+pub use retention::{Due, Retention, Rule, RuleError};
+pub use select::{CompactionLimits, Job, jobs};
 
 /// Blocks that were replaced or have expired more than `grace` before `now`: no query that began before can
 /// still read them.

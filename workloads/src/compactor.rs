@@ -93,7 +93,9 @@ impl Compactor {
     async fn retain(&self, tenant: &Tenant, now: Timestamp) {
         let own = self.overrides.of(tenant).compaction.block_retention.map(vivace_config::Duration::get);
         let retention = own.filter(|own| !own.is_zero()).unwrap_or(self.retention);
-        for meta in policy::expired(&self.store.blocks(tenant), now, signed(retention)) {
+        let Ok(rules) = policy::Retention::new(signed(retention), &[]) else { return };
+        let blocks = self.store.blocks(tenant);
+        for meta in blocks.iter().filter(|meta| rules.due(meta, now) == policy::Due::Expired) {
             let outcome = self.store.mark_compacted(tenant, meta.id).await;
             self.count("marked as expired", meta, &outcome, &self.metrics.marked);
         }
