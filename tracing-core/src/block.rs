@@ -17,6 +17,7 @@ mod meta;
 mod page;
 mod scan;
 mod schema;
+mod sketch;
 mod thrift;
 mod write;
 
@@ -28,6 +29,7 @@ pub use fuzz::fuzz_pages;
 pub use merge::{Merge, MergeError, MergeRules, MergeStep, Merged, Sift};
 pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained};
 pub use scan::{Scan, Step};
+pub use sketch::Sketch;
 pub use write::{WriteOptions, Written, write};
 
 #[cfg(test)]

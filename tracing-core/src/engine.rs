@@ -5,6 +5,7 @@ mod combine;
 mod error;
 mod live;
 mod lookup;
+mod parts;
 mod pool;
 #[cfg(test)]
 mod tests;

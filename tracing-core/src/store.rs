@@ -5,7 +5,7 @@
 //! `tempodb/backend`, `<tenant>/<block>/{data.parquet, bloom-<n>, index, meta.json}`.
 
 mod blocks;
-mod cache;
+pub mod cache;
 mod commit;
 mod disk;
 mod error;

@@ -86,6 +86,12 @@ impl Bloom {
         Ok(Self { bits, hashes, words: file.split_off(Self::HEADER) })
     }
 
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.words.len() + Self::HEADER
+    }
+
     /// False where the block certainly does not hold the id.
     #[must_use]
     pub fn may_hold(&self, id: TraceId) -> bool {

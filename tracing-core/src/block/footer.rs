@@ -118,6 +118,13 @@ impl Footer {
         Ok(Self { columns, row_groups: groups, tail: Tail { start: tail_start, bytes: tail } })
     }
 
+    /// Bytes of memory that it takes, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let chunks: usize = self.row_groups.iter().map(|group| group.chunks.len()).sum();
+        self.tail.bytes.len() + chunks * size_of::<Chunk>() + self.columns.len() * 160
+    }
+
     /// Number of row groups.
     #[must_use]
     pub fn row_groups(&self) -> usize {

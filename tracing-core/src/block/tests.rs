@@ -1,7 +1,7 @@
 //! What is written is read back; what is no block is an error.
 
 mod merge;
-mod model;
+pub(super) mod model;
 
 use std::sync::Arc;
 

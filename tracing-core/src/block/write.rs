@@ -25,7 +25,7 @@ use parquet::file::{
 };
 
 use super::{
-    BlockError, Bloom, BloomOptions, DedicatedColumn, Meta,
+    BlockError, Bloom, BloomOptions, DedicatedColumn, Meta, Sketch,
     schema::{Slots, parquet_schema},
 };
 use crate::{
@@ -57,6 +57,8 @@ pub struct Written {
     pub bloom: Vec<Bytes>,
     /// To be stored as `index`.
     pub index: Bytes,
+    /// To be stored beside them, by name: what other readers pass over.
+    pub extra: Vec<(&'static str, Bytes)>,
 }
 
 /// Spans, or traces, that make a page.
@@ -149,6 +151,7 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
             self.file.add(&mut self.group, &mut self.seen)?;
         }
         let (row_groups, size, footer_size) = self.file.finish()?;
+        let sketch = self.group.sketch(size).encode()?;
         let (seen, options) = (self.seen, self.options);
         let bloom = Bloom::build(&seen.ids, options.bloom);
         let (start, end) = seen.seconds()?;
@@ -170,7 +173,8 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
             compacted: None,
             retained: None,
         };
-        Ok(Written { meta, bloom, index: seen.index() })
+        let extra = vec![(Sketch::NAME, sketch.into())];
+        Ok(Written { meta, bloom, index: seen.index(), extra })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Searching a block: first the columns that decide, and of row groups with matches those that are shown.
+//! Searching a block: what its sketch rules out is not read; of the rest first the columns that decide, and of
+//! row groups with matches those that are shown. A search that names its traces looks them up.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
 use crate::block::{Footer, Meta, Scan, Step};
+use crate::model::TraceId;
 use crate::store::DATA;
 use crate::table::evaluate::{self, Matches};
 use crate::table::{Projection, SpanTable};
@@ -29,12 +31,48 @@ impl Engine {
         if limits.window.is_some_and(|window| !window.overlaps(start, end)) {
             return Ok(SearchPart::default());
         }
-        let search = self.search_row_groups(meta, row_groups, plan, limits);
+        let search = async {
+            if !self.may_match(meta, plan).await {
+                return Ok(SearchPart::default());
+            }
+            match plan.trace_ids() {
+                Some(ids) => self.search_traces(meta, row_groups, plan, limits, &ids).await,
+                None => self.search_row_groups(meta, row_groups, plan, limits).await,
+            }
+        };
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(EngineError::Cancelled),
             part = search => part,
         }
+    }
+
+    /// Searches these traces of a block alone. They are looked for with the block's first row groups: whoever
+    /// searches the rest of it finds nothing more.
+    async fn search_traces(
+        &self,
+        meta: &Arc<Meta>,
+        row_groups: Range<usize>,
+        plan: &Arc<Plan>,
+        limits: SearchLimits,
+        ids: &[TraceId],
+    ) -> Result<SearchPart, EngineError> {
+        let mut combiner = Combiner::new(limits.limit);
+        for &id in ids.iter().filter(|_| row_groups.start == 0) {
+            if !self.bloom(meta, id).await? {
+                continue;
+            }
+            let Some((table, inspected_bytes)) = self.trace_of_block(meta, id).await? else { continue };
+            let plan = Arc::clone(plan);
+            let search = move || {
+                let matches = evaluate::search(&plan, &table, None, limits.window);
+                let (inspected_traces, inspected_spans) = (matches.inspected_traces, matches.inspected_spans);
+                let stats = SearchStats { inspected_traces, inspected_bytes, inspected_spans };
+                SearchPart { hits: evaluate::hits(&plan, &table, &matches, limits.spss), stats }
+            };
+            combiner.add(self.pool.run(search).await?);
+        }
+        Ok(combiner.finish())
     }
 
     async fn search_row_groups(
@@ -44,7 +82,7 @@ impl Engine {
         plan: &Arc<Plan>,
         limits: SearchLimits,
     ) -> Result<SearchPart, EngineError> {
-        let footer = self.footer(&meta.tenant, meta).await?;
+        let footer = self.footer(meta).await?;
         let mut combiner = Combiner::new(limits.limit);
         let (predicate, output) = (evaluate::predicate(plan), evaluate::output(plan));
         for group in row_groups.start..row_groups.end.min(footer.row_groups()) {
@@ -80,7 +118,7 @@ impl Engine {
     }
 
     /// Runs a scan to its next table, and counts the bytes it takes.
-    async fn drive(
+    pub(super) async fn drive(
         &self,
         meta: &Meta,
         mut scan: Scan,

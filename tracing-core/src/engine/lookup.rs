@@ -7,10 +7,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 
 use super::{Engine, EngineError};
 use crate::{
-    block::{Bloom, Footer, Meta, Scan, Step},
+    block::{Meta, Scan},
     model::{Tenant, TraceId},
-    store::DATA,
-    table::render,
+    table::{SpanTable, render},
 };
 
 /// Blocks that one lookup reads at the same time.
@@ -30,8 +29,8 @@ impl Engine {
     ) -> Result<Vec<Bytes>, EngineError> {
         // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
         let mut lookups: Vec<BoxFuture<'_, _>> = Vec::with_capacity(metas.len());
-        for meta in metas {
-            lookups.push(self.find_in_block(tenant, id, meta.clone()).boxed());
+        for meta in metas.iter().filter(|meta| meta.tenant == *tenant) {
+            lookups.push(self.find_in_block(id, meta.clone()).boxed());
         }
         let mut found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
         let mut parts = Vec::new();
@@ -41,39 +40,23 @@ impl Engine {
         Ok(parts)
     }
 
-    async fn find_in_block(
-        &self,
-        tenant: &Tenant,
-        id: TraceId,
-        meta: Arc<Meta>,
-    ) -> Result<Option<Bytes>, EngineError> {
-        let shard = format!("bloom-{}", Bloom::shard_of(id, meta.bloom_shards));
-        let bloom = Bloom::decode(self.store.read(tenant, meta.id, &shard).await?)?;
-        if !bloom.may_hold(id) {
+    async fn find_in_block(&self, id: TraceId, meta: Arc<Meta>) -> Result<Option<Bytes>, EngineError> {
+        if !self.bloom(&meta, id).await? {
             return Ok(None);
         }
-        let footer = self.footer(tenant, &meta).await?;
-        let mut scan = Scan::trace(&meta, footer, id)?;
-        loop {
-            let (step, back) = self.pool.run(move || (scan.next(), scan)).await?;
-            scan = back;
-            match step? {
-                Step::Done => return Ok(None),
-                Step::Table(table) => {
-                    return self.pool.run(move || Some(render::otlp(&table, 0))).await;
-                }
-                Step::Need(ranges) => {
-                    let bytes = self.store.read_ranges(tenant, meta.id, DATA, &ranges).await?;
-                    scan.supply(ranges.into_iter().zip(bytes).collect())?;
-                }
-            }
-        }
+        let Some((table, _)) = self.trace_of_block(&meta, id).await? else { return Ok(None) };
+        Ok(Some(self.pool.run(move || render::otlp(&table, 0)).await?))
     }
 
-    /// The footer of a block.
-    pub(super) async fn footer(&self, tenant: &Tenant, meta: &Arc<Meta>) -> Result<Arc<Footer>, EngineError> {
-        let tail = self.store.read_cached(tenant, meta.id, DATA, Footer::range(meta)).await?;
-        let meta = meta.clone();
-        Ok(Arc::new(self.pool.run(move || Footer::decode(&meta, tail)).await??))
+    /// A trace of a block, whole, with the number of bytes that were read for it.
+    pub(super) async fn trace_of_block(
+        &self,
+        meta: &Arc<Meta>,
+        id: TraceId,
+    ) -> Result<Option<(SpanTable, u64)>, EngineError> {
+        let scan = Scan::trace(meta, self.footer(meta).await?, id)?;
+        let mut bytes = 0;
+        let table = self.drive(meta, scan, &mut bytes).await?;
+        Ok(table.map(|table| (table, bytes)))
     }
 }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     ops::Range,
     path::PathBuf,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use object_store::ObjectStore;
 
 use super::{
     Backend, Objects, StoreError, StoreOptions,
-    cache::{Cache, Key},
+    cache::Cache,
     disk,
     list::Lists,
     objects::{Place, blocking},
@@ -39,11 +39,11 @@ pub struct Store {
     pub(super) polling: tokio::sync::Mutex<()>,
     pub(super) poll_concurrency: usize,
     pub(super) stats: PollStats,
-    cache: Mutex<Cache>,
+    cache: Cache,
     /// Blocks that are read from a directory of this machine until they are committed.
     staged: RwLock<HashMap<BlockId, PathBuf>>,
     #[cfg(test)]
-    pub(super) stop_before: Mutex<Option<&'static str>>,
+    pub(super) stop_before: std::sync::Mutex<Option<&'static str>>,
 }
 
 impl Store {
@@ -70,10 +70,10 @@ impl Store {
             polling: tokio::sync::Mutex::default(),
             poll_concurrency,
             stats: PollStats::default(),
-            cache: Mutex::new(Cache::new(cache_bytes)),
+            cache: Cache::new(cache_bytes),
             staged: RwLock::default(),
             #[cfg(test)]
-            stop_before: Mutex::default(),
+            stop_before: std::sync::Mutex::default(),
         }
     }
 
@@ -109,27 +109,19 @@ impl Store {
         self.lists.read().map(|lists| lists.tenants()).unwrap_or_default()
     }
 
-    /// An object of a block, whole. Small ones (everything but the data) come out of the cache.
+    /// An object of a block, whole.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where it is not there, else what the store says.
     pub async fn read(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<Bytes, StoreError> {
-        let key = (name != DATA && name != META).then(|| Key { block, name: name.to_owned(), part: None });
-        if let Some(bytes) = key.as_ref().and_then(|key| self.cached(key)) {
-            return Ok(bytes);
-        }
-        let bytes = match self.file(tenant, block, name) {
+        match self.file(tenant, block, name) {
             Some(path) => match blocking(move || disk::read(&path)).await {
                 // It may have been staged, and its upload ended a moment ago.
-                Err(e) if e.is_not_found() => self.get(tenant, block, name).await?,
-                other => other?,
+                Err(e) if e.is_not_found() => self.get(tenant, block, name).await,
+                other => other,
             },
-            None => self.get(tenant, block, name).await?,
-        };
-        if let Some(key) = key {
-            self.keep(key, &bytes);
+            None => self.get(tenant, block, name).await,
         }
-        Ok(bytes)
     }
 
     /// Ranges of an object, in the order asked for. Ranges close to each other are fetched by one request.
@@ -154,24 +146,10 @@ impl Store {
         }
     }
 
-    /// One range of an object that is read again and again, such as the end of the data: out of the cache.
-    ///
-    /// # Errors
-    /// As [`Store::read_ranges`].
-    pub async fn read_cached(
-        &self,
-        tenant: &Tenant,
-        block: BlockId,
-        name: &str,
-        range: Range<u64>,
-    ) -> Result<Bytes, StoreError> {
-        let key = Key { block, name: name.to_owned(), part: Some(range.clone()) };
-        if let Some(bytes) = self.cached(&key) {
-            return Ok(bytes);
-        }
-        let bytes = self.read_ranges(tenant, block, name, &[range]).await?.pop().unwrap_or_default();
-        self.keep(key, &bytes);
-        Ok(bytes)
+    /// What was read before and is kept decoded: one cache for all that reads blocks.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Lets a block that is not committed yet be read from `dir`. It is in no list.
@@ -210,16 +188,6 @@ impl Store {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, StoreError> {
         self.objects().get_ranges(&key(tenant, block, name), ranges).await
-    }
-
-    fn cached(&self, key: &Key) -> Option<Bytes> {
-        self.cache.lock().ok()?.get(key)
-    }
-
-    fn keep(&self, key: Key, bytes: &Bytes) {
-        if let Ok(mut cache) = self.cache.lock() {
-            cache.put(key, bytes);
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::StoreError;
 pub struct StoreOptions {
     /// Where the blocks are.
     pub backend: Backend,
-    /// Bytes of small objects (Bloom filters, indexes, ends of data files) kept in memory.
+    /// Bytes of what is kept of blocks in memory: footers, filters, sketches, indexes, pages.
     pub cache_bytes: usize,
     /// Requests that a poll makes at the same time.
     pub poll_concurrency: usize,
@@ -61,10 +61,10 @@ pub struct S3Options {
 }
 
 impl StoreOptions {
-    /// A store with the usual bounds: 32 MiB of cache, polls of 50 requests.
+    /// A store with the usual bounds: 64 MiB of cache, polls of 50 requests.
     #[must_use]
     pub fn new(backend: Backend) -> Self {
-        Self { backend, cache_bytes: 32 << 20, poll_concurrency: 50 }
+        Self { backend, cache_bytes: 64 << 20, poll_concurrency: 50 }
     }
 
     /// A store in a directory.

@@ -84,13 +84,16 @@ impl Stage {
     /// # Errors
     /// What the disk says; the block is then not there.
     pub fn finish(&self, written: &Written) -> Result<Staged, StoreError> {
-        let Written { meta, bloom, index } = written;
+        let Written { meta, bloom, index, extra } = written;
         let dir = self.dir(&meta.tenant, meta.id);
         disk::sync_data(&dir)?;
         for (n, shard) in bloom.iter().enumerate() {
             disk::write(&dir.join(format!("bloom-{n}")), shard)?;
         }
         disk::write(&dir.join("index"), index)?;
+        for (name, bytes) in extra {
+            disk::write(&dir.join(name), bytes)?;
+        }
         disk::write(&dir.join(META), &meta.to_json())?;
         Ok(Staged { meta: Arc::new(meta.clone()), dir })
     }

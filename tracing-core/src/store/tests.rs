@@ -24,7 +24,12 @@ fn written(id: BlockId) -> Written {
         r#"{{"format":"vParquet4","blockID":"{id}","tenantID":"team-*a","startTime":"2026-11-22T07:00:00Z","endTime":"2026-11-22T07:59:55Z","totalObjects":3,"size":{SIZE},"totalRecords":1,"bloomShards":2,"footerSize":9,"replicationFactor":1}}"#
     );
     let bloom = vec![Bytes::from_static(b"bloom zero"), Bytes::from_static(b"bloom one")];
-    Written { meta: Meta::from_json(json.as_bytes()).unwrap(), bloom, index: Bytes::from_static(b"{}") }
+    Written {
+        meta: Meta::from_json(json.as_bytes()).unwrap(),
+        bloom,
+        index: Bytes::from_static(b"{}"),
+        extra: vec![("sketch", Bytes::from_static(b"sketch"))],
+    }
 }
 
 fn data() -> Vec<u8> {
@@ -63,6 +68,7 @@ async fn a_committed_block_is_listed_at_once_here_and_by_a_poll_elsewhere_and_re
         assert_eq!(there.blocks(&tenant())[..], *std::slice::from_ref(&staged.meta));
         let bloom = there.read(&tenant(), staged.meta.id, "bloom-1").await.unwrap();
         assert_eq!(bloom, "bloom one");
+        assert_eq!(there.read(&tenant(), staged.meta.id, "sketch").await.unwrap(), "sketch");
         let ranges = [5..8, 0..2, SIZE as u64 - 1..SIZE as u64];
         let parts = there.read_ranges(&tenant(), staged.meta.id, DATA, &ranges).await.unwrap();
         let data = data();

@@ -18,6 +18,7 @@ mod value;
 
 pub use hit::{OwnedValue, ROOT_NOT_RECEIVED, ServiceStats, SpanHit, SpanSet, TimeRange, TraceHit};
 pub use projection::{output, predicate};
+pub(crate) use value::{Datum, compare, satisfies};
 
 use super::{Bitmap, SpanTable};
 use crate::traceql::Plan;

@@ -15,6 +15,7 @@ use super::operator::{BinaryOp, Compare, SpansetOp};
 use super::syntax::Aggregate;
 use super::value::Literal;
 
+mod ids;
 mod lower;
 
 pub(crate) use lower::Builder;

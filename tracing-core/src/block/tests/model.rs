@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Val {
+pub(in crate::block) enum Val {
     Text(String),
     Int(i64),
     Double(u64),
@@ -21,61 +21,61 @@ pub(super) enum Val {
     Unsupported(String),
 }
 
-pub(super) type Attrs = Vec<(String, Val)>;
+pub(in crate::block) type Attrs = Vec<(String, Val)>;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Trace {
-    pub(super) id: u128,
-    pub(super) times: (u64, u64),
-    pub(super) root: (String, String),
-    pub(super) stats: Vec<(String, u32, u32)>,
-    pub(super) resources: Vec<Resource>,
+pub(in crate::block) struct Trace {
+    pub(in crate::block) id: u128,
+    pub(in crate::block) times: (u64, u64),
+    pub(in crate::block) root: (String, String),
+    pub(in crate::block) stats: Vec<(String, u32, u32)>,
+    pub(in crate::block) resources: Vec<Resource>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Resource {
-    pub(super) service: String,
-    pub(super) attrs: Attrs,
-    pub(super) dropped: u32,
-    pub(super) scopes: Vec<Scope>,
+pub(in crate::block) struct Resource {
+    pub(in crate::block) service: String,
+    pub(in crate::block) attrs: Attrs,
+    pub(in crate::block) dropped: u32,
+    pub(in crate::block) scopes: Vec<Scope>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Scope {
-    pub(super) name: (String, String),
-    pub(super) attrs: Attrs,
-    pub(super) dropped: u32,
-    pub(super) spans: Vec<Span>,
+pub(in crate::block) struct Scope {
+    pub(in crate::block) name: (String, String),
+    pub(in crate::block) attrs: Attrs,
+    pub(in crate::block) dropped: u32,
+    pub(in crate::block) spans: Vec<Span>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Span {
-    pub(super) ids: (u64, u64),
-    pub(super) nested: (i32, i32, i32),
-    pub(super) texts: [String; 3],
-    pub(super) kind: u8,
-    pub(super) status: u8,
-    pub(super) times: (u64, u64),
-    pub(super) attrs: Attrs,
-    pub(super) dropped: (u32, u32, u32),
-    pub(super) events: Vec<Event>,
-    pub(super) links: Vec<Link>,
+pub(in crate::block) struct Span {
+    pub(in crate::block) ids: (u64, u64),
+    pub(in crate::block) nested: (i32, i32, i32),
+    pub(in crate::block) texts: [String; 3],
+    pub(in crate::block) kind: u8,
+    pub(in crate::block) status: u8,
+    pub(in crate::block) times: (u64, u64),
+    pub(in crate::block) attrs: Attrs,
+    pub(in crate::block) dropped: (u32, u32, u32),
+    pub(in crate::block) events: Vec<Event>,
+    pub(in crate::block) links: Vec<Link>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Event {
-    pub(super) since_start: u64,
-    pub(super) name: String,
-    pub(super) attrs: Attrs,
-    pub(super) dropped: u32,
+pub(in crate::block) struct Event {
+    pub(in crate::block) since_start: u64,
+    pub(in crate::block) name: String,
+    pub(in crate::block) attrs: Attrs,
+    pub(in crate::block) dropped: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Link {
-    pub(super) ids: (Vec<u8>, Vec<u8>),
-    pub(super) state: String,
-    pub(super) attrs: Attrs,
-    pub(super) dropped: u32,
+pub(in crate::block) struct Link {
+    pub(in crate::block) ids: (Vec<u8>, Vec<u8>),
+    pub(in crate::block) state: String,
+    pub(in crate::block) attrs: Attrs,
+    pub(in crate::block) dropped: u32,
 }
 
 /// Texts that are likely to meet again, among them keys with columns of their own and awkward ones.
@@ -164,7 +164,7 @@ fn resource() -> impl Strategy<Value = Resource> {
 }
 
 /// Some traces, ascending by id.
-pub(super) fn traces() -> impl Strategy<Value = Vec<Trace>> {
+pub(in crate::block) fn traces() -> impl Strategy<Value = Vec<Trace>> {
     let trace = (
         (any::<u64>(), any::<u64>()),
         (text(), text()),
@@ -178,7 +178,7 @@ pub(super) fn traces() -> impl Strategy<Value = Vec<Trace>> {
 }
 
 /// The traces as a table.
-pub(super) fn table(traces: &[Trace]) -> SpanTable {
+pub(in crate::block) fn table(traces: &[Trace]) -> SpanTable {
     let mut table = SpanTable::default();
     let t = &mut table;
     for trace in traces {
@@ -283,7 +283,7 @@ fn put(to: &mut Attributes, attrs: &Attrs, strings: &mut Strings) {
 }
 
 /// The attributes of one owner.
-pub(super) fn attrs_of(attributes: &Attributes, owner: usize, strings: &Strings) -> Attrs {
+pub(in crate::block) fn attrs_of(attributes: &Attributes, owner: usize, strings: &Strings) -> Attrs {
     let val = |entry| match attributes.get(entry, strings).expect("an entry of the table") {
         Value::String(v) => Val::Text(v.to_owned()),
         Value::Int(v) => Val::Int(v),
@@ -303,7 +303,7 @@ pub(super) fn attrs_of(attributes: &Attributes, owner: usize, strings: &Strings)
 }
 
 /// A table that was read whole, as traces.
-pub(super) fn read(t: &SpanTable) -> Vec<Trace> {
+pub(in crate::block) fn read(t: &SpanTable) -> Vec<Trace> {
     let text = |code: Code| t.strings.text(code).to_owned();
     let each = |offsets: &Offsets, at| offsets.range(at);
     let trace = |at: usize| Trace {

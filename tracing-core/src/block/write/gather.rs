@@ -7,7 +7,11 @@ use rustc_hash::FxHashMap;
 
 use super::{complete, levels::Levels};
 use crate::{
-    block::{BlockError, schema::Slots},
+    block::{
+        BlockError,
+        schema::Slots,
+        sketch::{Memo, SketchBuilder},
+    },
     table::{Attributes, Code, Level, SpanTable, Strings, ValueKind},
 };
 
@@ -27,6 +31,7 @@ pub(super) struct Sources<T> {
 struct Source<T> {
     table: T,
     codes: Vec<u32>,
+    memo: Memo,
     /// Whether the page that is being collected has rows of it.
     used: bool,
 }
@@ -144,7 +149,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         complete::check(spans)?;
         let number = self.held.len() as u32;
         let codes = vec![u32::MAX; spans.strings.len()];
-        self.held.push(Source { table, codes, used: true });
+        self.held.push(Source { table, codes, memo: Memo::default(), used: true });
         let held =
             self.held.last().map(|source| std::ptr::from_ref::<SpanTable>(source.table.borrow()).addr());
         if held == Some(address) {
@@ -168,6 +173,13 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         });
         self.held.retain(|source| source.used);
         self.held.iter_mut().for_each(|source| source.used = false);
+    }
+
+    /// Adds a trace to a sketch.
+    pub(super) fn sketch(&mut self, sketch: &mut SketchBuilder, number: u32, trace: usize) {
+        if let Some(source) = self.held.get_mut(number as usize) {
+            sketch.add(source.table.borrow(), trace, &mut source.memo);
+        }
     }
 
     pub(super) fn table(&self, number: u32) -> Option<&SpanTable> {

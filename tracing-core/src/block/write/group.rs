@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     block::{
-        BlockError,
+        BlockError, Sketch,
         schema::{Slots, Spec, specs},
+        sketch::SketchBuilder,
     },
     table::{Code, Level, Offsets, SpanTable, ValueKind},
 };
@@ -32,6 +33,8 @@ pub(super) struct Group<T> {
     placing: Vec<Placing>,
     chunks: Vec<Chunk>,
     press: Press,
+    /// Of all row groups so far.
+    sketch: SketchBuilder,
     /// Traces of the page that is being collected.
     page: Rows,
     page_estimate: u64,
@@ -61,6 +64,7 @@ impl<T: Borrow<SpanTable>> Group<T> {
             placing: Vec::new(),
             chunks: Vec::new(),
             press: Press::new()?,
+            sketch: SketchBuilder::default(),
             page: Rows::default(),
             page_rows,
             page_estimate: 0,
@@ -99,6 +103,7 @@ impl<T: Borrow<SpanTable>> Group<T> {
     pub(super) fn push(&mut self, table: T, row: u32) -> Result<(), BlockError> {
         let number = self.sources.add(table)?;
         self.sources.rows(&mut self.page, number, row as usize);
+        self.sources.sketch(&mut self.sketch, number, row as usize);
         self.rows += 1;
         let estimate = self.sources.table(number).map_or(0, |table| estimate(table, row as usize));
         self.estimate += estimate;
@@ -109,6 +114,11 @@ impl<T: Borrow<SpanTable>> Group<T> {
             self.end_page()?;
         }
         Ok(())
+    }
+
+    /// The sketch of all that was pushed; the block's data take `size` bytes.
+    pub(super) fn sketch(self, size: u64) -> Sketch {
+        self.sketch.finish(size)
     }
 
     /// Ends the row group and hands its columns to `emit`, in the order of the file; the next row group

@@ -1,0 +1,84 @@
+//! Parts of blocks that are asked for again and again: read once, decoded once, kept by the store's cache. IO.
+
+use std::sync::Arc;
+
+use super::{Engine, EngineError};
+use crate::{
+    block::{Bloom, Footer, Meta, Sketch},
+    model::TraceId,
+    store::{
+        DATA,
+        cache::{Key, Role, Weigh},
+    },
+    traceql::Plan,
+};
+
+/// A block's sketch, if it has one.
+struct MaybeSketch(Option<Sketch>);
+
+impl Weigh for Footer {
+    fn weight(&self) -> usize {
+        self.memory()
+    }
+}
+
+impl Weigh for Bloom {
+    fn weight(&self) -> usize {
+        self.memory()
+    }
+}
+
+impl Weigh for MaybeSketch {
+    fn weight(&self) -> usize {
+        self.0.as_ref().map_or(0, Sketch::memory)
+    }
+}
+
+impl Engine {
+    /// The footer of a block.
+    pub(super) async fn footer(&self, meta: &Arc<Meta>) -> Result<Arc<Footer>, EngineError> {
+        let key = Key { role: Role::Footer, of: meta.id, part: (0, 0) };
+        let load = async {
+            let range = [Footer::range(meta)];
+            let tail = self.store.read_ranges(&meta.tenant, meta.id, DATA, &range).await?;
+            let (meta, tail) = (Arc::clone(meta), tail.into_iter().next().unwrap_or_default());
+            Ok(self.pool.run(move || Footer::decode(&meta, tail)).await??)
+        };
+        self.store.cache().get_or(key, load).await
+    }
+
+    /// Whether a block's Bloom filter says that it may hold a trace.
+    pub(super) async fn bloom(&self, meta: &Meta, id: TraceId) -> Result<bool, EngineError> {
+        let shard = Bloom::shard_of(id, meta.bloom_shards);
+        let key = Key { role: Role::Bloom, of: meta.id, part: (shard.into(), 0) };
+        let load = async {
+            let bytes = self.store.read(&meta.tenant, meta.id, &format!("bloom-{shard}")).await?;
+            Ok::<_, EngineError>(Bloom::decode(bytes)?)
+        };
+        Ok(self.store.cache().get_or(key, load).await?.may_hold(id))
+    }
+
+    /// Whether a block may hold a match, as far as its sketch tells. A sketch only saves time: one that is not
+    /// there, damaged or out of reach rules nothing out.
+    pub(super) async fn may_match(&self, meta: &Meta, plan: &Plan) -> bool {
+        let key = Key { role: Role::Sketch, of: meta.id, part: (0, 0) };
+        let load = async {
+            let bytes = match self.store.read(&meta.tenant, meta.id, Sketch::NAME).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.is_not_found() => return Ok(MaybeSketch(None)),
+                Err(error) => return Err(error),
+            };
+            let sketch = Sketch::decode(&bytes).inspect_err(|error| {
+                tracing::warn!(tenant = %meta.tenant, block = %meta.id, %error, "a sketch is damaged and not used");
+            });
+            Ok(MaybeSketch(sketch.ok()))
+        };
+        match self.store.cache().get_or(key, load).await {
+            Ok(sketch) => sketch.0.as_ref().is_none_or(|sketch| sketch.may_match(plan)),
+            Err(error) => {
+                tracing::debug!(tenant = %meta.tenant, block = %meta.id, %error, "a sketch was not read");
+                true
+            }
+        }
+    }
+}
