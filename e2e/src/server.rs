@@ -186,7 +186,7 @@ distributor:
   receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}
   max_attribute_bytes: 1000000
 memberlist: {{bind_addr: [127.0.0.1], bind_port: {gossip}}}
-query_frontend: {{search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
+query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
 compactor: {{compaction: {{block_retention: 876000h}}}}
 storage:
   trace:

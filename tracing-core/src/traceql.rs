@@ -40,9 +40,23 @@ pub const MAX_QUERY_BYTES: usize = 128 * 1024;
 /// A [`QueryError`] that names the position, what was expected there, and, where one can be told, a query
 /// that would have been valid.
 pub fn parse(text: &str) -> Result<Query, QueryError> {
+    read(text).map(|parsed| parsed.query)
+}
+
+/// As [`parse`], and refuses what Tempo refuses: operators between a pipeline in parentheses and spansets
+/// without them, `({ … } | count() > 3) && { … }`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_strict(text: &str) -> Result<Query, QueryError> {
+    let parser::Parsed { query, beyond_tempo } = read(text)?;
+    beyond_tempo.map_or(Ok(query), Err)
+}
+
+fn read(text: &str) -> Result<parser::Parsed, QueryError> {
     if text.len() > MAX_QUERY_BYTES {
         return Err(QueryError::too_long(text.len()));
     }
-    let parsed = parser::parse(text).and_then(|query| validate::check(&query).map(|()| query));
+    let parsed = parser::parse(text).and_then(|parsed| validate::check(&parsed.query).map(|()| parsed));
     parsed.map_err(|error| error.with_suggestion(suggest::valid_form(text)))
 }

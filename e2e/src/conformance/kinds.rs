@@ -25,10 +25,7 @@ pub(crate) const KINDS: [Kind; 12] = [
     asked("legacy"),
     asked("refused"),
     asked("structural"),
-    later(
-        "pipeline",
-        "one of 23 is answered where Tempo refuses it: a pipeline in parentheses beside a bare filter",
-    ),
+    asked("pipeline"),
     later("metrics", "TraceQL metrics have no endpoint so far"),
     later("instant", "TraceQL metrics have no endpoint so far"),
     later("tags", "tag names have no endpoint so far"),

@@ -27,9 +27,16 @@ pub(crate) const MAX_OPERATORS: usize = 1000;
 
 type Result<T> = std::result::Result<T, QueryError>;
 
+/// A query, and what Tempo would say of it where that refuses it.
+pub(crate) struct Parsed {
+    pub(crate) query: Query,
+    pub(crate) beyond_tempo: Option<QueryError>,
+}
+
 /// Reads a query.
-pub(crate) fn parse(text: &str) -> Result<Query> {
-    let mut parser = Parser { text, tokens: lex(text)?, at: 0, depth: 0, operators: 0, stages: 0 };
+pub(crate) fn parse(text: &str) -> Result<Parsed> {
+    let tokens = lex(text)?;
+    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, stages: 0, beyond_tempo: None };
     let root = match parser.piped()? {
         Piped::Metrics(metrics) => Root::Metrics(metrics),
         Piped::Pipeline(pipeline) => {
@@ -43,7 +50,7 @@ pub(crate) fn parse(text: &str) -> Result<Query> {
     if !parser.is(&Token::End) {
         return Err(parser.unexpected("an operator, | or the end of the query"));
     }
-    Ok(Query { root, hints })
+    Ok(Parsed { query: Query { root, hints }, beyond_tempo: parser.beyond_tempo })
 }
 
 struct Parser<'a> {
@@ -53,9 +60,18 @@ struct Parser<'a> {
     depth: usize,
     operators: usize,
     stages: usize,
+    beyond_tempo: Option<QueryError>,
 }
 
 impl<'a> Parser<'a> {
+    /// Notes that Tempo refuses the query at a token, if it does not refuse it before that.
+    fn goes_beyond_tempo(&mut self, token: usize, expected: &str) {
+        let here = std::mem::replace(&mut self.at, token);
+        let error = self.unexpected(expected);
+        self.at = here;
+        self.beyond_tempo.get_or_insert(error);
+    }
+
     fn peek(&self) -> &Token<'a> {
         self.tokens.get(self.at).map_or(&Token::End, |spanned| &spanned.token)
     }

@@ -29,9 +29,9 @@ pub(crate) fn valid_form(text: &str) -> Option<String> {
     } else {
         whole.clone()
     };
-    [whole, closed]
-        .into_iter()
-        .find(|form| form != text && parser::parse(form).and_then(|query| validate::check(&query)).is_ok())
+    [whole, closed].into_iter().find(|form| {
+        form != text && parser::parse(form).and_then(|parsed| validate::check(&parsed.query)).is_ok()
+    })
 }
 
 fn pieces(text: &str) -> Vec<Piece<'_>> {

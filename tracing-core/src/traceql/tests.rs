@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::parser::{MAX_DEPTH, MAX_OPERATORS, MAX_STAGES};
-use super::{MAX_QUERY_BYTES, Plan, Problem, parse};
+use super::{MAX_QUERY_BYTES, Plan, Problem, parse, parse_strict};
 
 /// The query as the tree prints it.
 fn printed(text: &str) -> String {
@@ -116,6 +116,27 @@ fn what_is_no_traceql_is_refused() {
         "()",
     ] {
         refusal(text);
+    }
+}
+
+#[test]
+fn a_pipeline_beside_bare_spansets_is_read_and_refused_where_tempos_rules_are_asked_for() {
+    for text in [
+        "({ .a } | count() > 3) && { .b }",
+        "{ .b } >> ({ .a } | count() > 3)",
+        "({ .a }) && { .b } && ({ .c } | count() > 1)",
+    ] {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let refused = parse_strict(text).expect_err(text).to_string();
+        assert!(refused.contains("syntax error: unexpected"), "{text}: {refused}");
+    }
+    for text in [
+        "({ .a } | count() > 3) && ({ .b })",
+        "(({ .a } | count() > 3) || ({ .b })) > ({ .c } && { .d })",
+        "({ .a } && { .b }) || { .c }",
+        "{ .a } | count() > 3",
+    ] {
+        parse_strict(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 }
 
@@ -300,9 +321,9 @@ fn query() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn a_printed_query_reads_back_as_the_same_tree(text in query()) {
-        if let Ok(tree) = super::parser::parse(&text) {
+        if let Ok(tree) = super::parser::parse(&text).map(|parsed| parsed.query) {
             let printed = tree.to_string();
-            let again = super::parser::parse(&printed);
+            let again = super::parser::parse(&printed).map(|parsed| parsed.query);
             prop_assert!(again.is_ok(), "{text} printed as {printed}: {again:?}");
             prop_assert_eq!(again.ok(), Some(tree), "{} printed as {}", text, printed);
         }

@@ -68,6 +68,8 @@ section! {
         url_deny_list: Vec<String>,
         allowed_headers: Vec<String>,
         rf1_after: Option<String>,
+        /// Ours: refuses queries that Tempo refuses, though they could be answered.
+        traceql_strict: Option<bool>,
     }
 
     /// `/api/search`.

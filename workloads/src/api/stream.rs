@@ -49,7 +49,7 @@ impl StreamingQuerier for StreamService {
         let asked = asked.map_err(Refusal::bad_request)?;
         let by_tags = matches!(asked.form, Form::Tags { .. });
         // What is no query is refused before a stream begins.
-        asked.form.plan().map_err(|error| Refusal::from(QueryError::Query(error)))?;
+        self.frontend.plan(&asked.form).map_err(Refusal::from)?;
         let (tell, told) = mpsc::channel(WAITING);
         let frontend = Arc::clone(&self.frontend);
         let search = async move {

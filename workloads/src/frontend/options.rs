@@ -25,6 +25,8 @@ pub struct FrontendOptions {
     pub search_timeout: Duration,
     /// Time for a lookup.
     pub lookup_timeout: Duration,
+    /// Queries that Tempo refuses are refused, though they could be answered.
+    pub traceql_strict: bool,
     /// Bounds of request parameters.
     pub bounds: Bounds,
 }
@@ -46,6 +48,7 @@ impl FrontendOptions {
             recent: recent.get(),
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
+            traceql_strict: frontend.traceql_strict.unwrap_or(false),
             bounds: Bounds {
                 default_limit: frontend.default_result_limit(),
                 max_limit: frontend.max_result_limit(),

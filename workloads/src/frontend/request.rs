@@ -36,6 +36,14 @@ pub(crate) struct SearchRequest {
 }
 
 impl Form {
+    /// Refuses what Tempo refuses.
+    pub(crate) fn check_strictly(&self) -> Result<(), Box<QueryError>> {
+        match self {
+            Self::TraceQl(text) => Ok(traceql::parse_strict(text).map(drop)?),
+            Self::Tags { .. } => Ok(()),
+        }
+    }
+
     /// Parses and plans.
     pub(crate) fn plan(&self) -> Result<Arc<Plan>, Box<QueryError>> {
         match self {

@@ -14,6 +14,7 @@ use tracing_core::{
     engine::{Combiner, SearchLimits, SearchPart},
     model::{Tenant, TraceId},
     table::evaluate::{TimeRange, TraceHit},
+    traceql::Plan,
 };
 
 use super::{
@@ -85,6 +86,17 @@ impl Frontend {
         self.search_in_pieces(tenants, request, None).await
     }
 
+    /// The plan of a search.
+    ///
+    /// # Errors
+    /// [`QueryError::Query`]
+    pub(crate) fn plan(&self, form: &Form) -> Result<Arc<Plan>, QueryError> {
+        if self.options.traceql_strict {
+            form.check_strictly()?;
+        }
+        Ok(form.plan()?)
+    }
+
     /// As [`Frontend::search`], with the answer told in pieces on the way; the whole is the answer all the
     /// same, less what was told.
     pub(crate) async fn search_in_pieces(
@@ -94,7 +106,7 @@ impl Frontend {
         progress: Option<Progress>,
     ) -> Result<Answer, QueryError> {
         let began = Instant::now();
-        let plan = request.form.plan()?;
+        let plan = self.plan(&request.form)?;
         let watch = self.metrics.watch(names(tenants), Op::search);
         let window = request.range.map(|range| {
             let (start, end) = range.nanos();

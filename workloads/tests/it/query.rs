@@ -191,3 +191,14 @@ async fn roles_in_processes_of_their_own_answer_together() {
     distributor.stop().await;
     frontend.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_that_tempo_refuses_are_answered_unless_the_configuration_is_strict() {
+    let query = "/api/search?q=(%7B%7D%20%7C%20count()%20%3E%203)%20%26%26%20%7B%7D";
+    let process = Process::start("").await;
+    assert_eq!(process.get(query).await.code, 200);
+    let strict = Process::start("query_frontend: {traceql_strict: true}").await;
+    let refused = strict.get(query).await;
+    assert_eq!(refused.code, 400);
+    assert!(refused.text().contains("syntax error: unexpected &&"), "{}", refused.text());
+}

@@ -15,11 +15,22 @@ pub(super) enum Piped {
 
 /// An operand, or several with their operators.
 enum Term {
-    Spansets(Spansets),
+    Spansets(Spansets, Shape),
     Scalar(Scalar),
     /// A comparison of scalars: a whole stage.
     Filter(Stage),
     Metrics(Metrics),
+}
+
+/// How spansets are written, which is what Tempo goes by when it joins them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// `{ … }`, or several that are not all in parentheses.
+    Bare,
+    /// In parentheses.
+    Wrapped,
+    /// A pipeline in parentheses is among them.
+    Piped,
 }
 
 const OPERAND: &str = "{ … }, a pipeline in parentheses, or an aggregate such as count()";
@@ -31,7 +42,7 @@ impl Parser<'_> {
             Some(stage) => stage,
             None => match self.term(0)? {
                 Term::Metrics(metrics) => return Ok(Piped::Metrics(metrics)),
-                Term::Spansets(spansets) => Stage::Spansets(spansets),
+                Term::Spansets(spansets, _) => Stage::Spansets(spansets),
                 Term::Scalar(scalar) => Stage::Scalar(scalar),
                 Term::Filter(stage) => stage,
             },
@@ -46,7 +57,7 @@ impl Parser<'_> {
             let stage = match self.named_stage()? {
                 Some(stage) => stage,
                 None => match self.term(0)? {
-                    Term::Spansets(spansets) => Stage::Spansets(spansets),
+                    Term::Spansets(spansets, _) => Stage::Spansets(spansets),
                     Term::Filter(stage) => stage,
                     Term::Scalar(scalar) => Stage::Scalar(scalar),
                     Term::Metrics(_) => return Err(self.unexpected(OPERAND)),
@@ -108,6 +119,11 @@ impl Parser<'_> {
                 let at = parser.at;
                 parser.at += 1;
                 let right = parser.term(if sign == "^" { bound } else { bound + 1 })?;
+                if let (Some(Shape::Piped), Some(Shape::Bare)) | (Some(Shape::Bare), Some(Shape::Piped)) =
+                    (left.shape(), right.shape())
+                {
+                    parser.goes_beyond_tempo(at, "parentheses around both sides, or around neither");
+                }
                 let Some(joined) = join(sign, left, right) else {
                     parser.at = at;
                     return Err(parser.unexpected("spansets on both sides, or scalars on both sides"));
@@ -120,7 +136,7 @@ impl Parser<'_> {
 
     fn operand_term(&mut self) -> Result<Term> {
         match self.sign() {
-            Some("{") => return self.filter().map(Term::Spansets),
+            Some("{") => return self.filter().map(|filter| Term::Spansets(filter, Shape::Bare)),
             Some("(") => {
                 self.at += 1;
                 let inner = self.deeper(Self::piped)?;
@@ -166,14 +182,42 @@ fn in_parentheses(inner: Piped) -> Term {
     };
     if pipeline.stages.len() == 1 {
         match pipeline.stages.pop() {
-            Some(Stage::Spansets(spansets)) => return Term::Spansets(spansets),
+            Some(Stage::Spansets(spansets)) => {
+                let shape = if has_pipeline(&spansets) { Shape::Piped } else { Shape::Wrapped };
+                return Term::Spansets(spansets, shape);
+            }
             Some(Stage::Scalar(scalar)) => return Term::Scalar(scalar),
             other => pipeline.stages.extend(other),
         }
     }
     match pipeline.stages.last() {
         Some(Stage::Scalar(_)) => Term::Scalar(Scalar::Pipeline(Box::new(pipeline))),
-        _ => Term::Spansets(Spansets::Pipeline(Box::new(pipeline))),
+        _ => Term::Spansets(Spansets::Pipeline(Box::new(pipeline)), Shape::Piped),
+    }
+}
+
+/// Whether a pipeline in parentheses is among the operands.
+fn has_pipeline(mut spansets: &Spansets) -> bool {
+    loop {
+        match spansets {
+            Spansets::Filter(_) => return false,
+            Spansets::Pipeline(_) => return true,
+            Spansets::Binary { left, right, .. } => {
+                if has_pipeline(right) {
+                    return true;
+                }
+                spansets = left;
+            }
+        }
+    }
+}
+
+impl Term {
+    fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Spansets(_, shape) => Some(*shape),
+            _ => None,
+        }
     }
 }
 
@@ -183,9 +227,14 @@ fn join(sign: &str, left: Term, right: Term) -> Option<Term> {
     let between_series =
         op.filter(|op| matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div));
     Some(match (left, right) {
-        (Term::Spansets(left), Term::Spansets(right)) => {
+        (Term::Spansets(left, a), Term::Spansets(right, b)) => {
             let op = SpansetOp::from_sign(sign)?;
-            Term::Spansets(Spansets::Binary { op, left: Box::new(left), right: Box::new(right) })
+            let shape = match (a, b) {
+                (Shape::Piped, _) | (_, Shape::Piped) => Shape::Piped,
+                (Shape::Wrapped, Shape::Wrapped) => Shape::Wrapped,
+                _ => Shape::Bare,
+            };
+            Term::Spansets(Spansets::Binary { op, left: Box::new(left), right: Box::new(right) }, shape)
         }
         (Term::Scalar(left), Term::Scalar(right)) => match op? {
             op @ BinaryOp::Compare(compare) if !compare.is_regex() => {
