@@ -7,23 +7,35 @@
 mod blocks;
 pub mod cache;
 mod commit;
+mod connect;
 mod disk;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod fault;
+mod federation;
+mod label;
 mod list;
 mod object;
 mod objects;
 mod options;
 mod poll;
+mod range;
+mod requests;
 mod stage;
+mod tls;
 
 pub use blocks::{DATA, META, Store};
 pub use error::StoreError;
 pub use objects::{Created, Object, Objects};
-pub use options::{Backend, S3Options, StoreOptions};
+pub use options::{
+    Access, AzureLogin, AzureOptions, Backend, Encryption, GcsOptions, PollOptions, S3Login, S3Options,
+    S3Style, StoreOptions,
+};
 pub use poll::{PollStats, Polled};
+pub use range::Hedge;
+pub use requests::{REQUEST_BUCKETS, RequestStats, RequestTimes};
 pub use stage::{Stage, Staged};
+pub use tls::Tls;
 
 #[cfg(test)]
 mod tests;

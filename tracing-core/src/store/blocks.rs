@@ -8,12 +8,14 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+#[cfg(any(test, feature = "faults"))]
+use super::Access;
 use bytes::Bytes;
 #[cfg(any(test, feature = "faults"))]
 use object_store::ObjectStore;
 
 use super::{
-    Backend, Objects, StoreError, StoreOptions,
+    Backend, Objects, PollOptions, RequestStats, StoreError, StoreOptions,
     cache::Cache,
     disk,
     list::Lists,
@@ -37,7 +39,8 @@ pub struct Store {
     pub(super) place: Place,
     pub(super) lists: RwLock<Lists>,
     pub(super) polling: tokio::sync::Mutex<()>,
-    pub(super) poll_concurrency: usize,
+    pub(super) poll: PollOptions,
+    pub(super) requests: Arc<RequestStats>,
     pub(super) stats: PollStats,
     cache: Cache,
     /// Blocks that are read from a directory of this machine until they are committed.
@@ -53,22 +56,25 @@ impl Store {
     /// [`StoreError::Options`] for settings that cannot be used, [`StoreError::Disk`] where the directory
     /// cannot be made.
     pub fn open(options: StoreOptions) -> Result<Arc<Self>, StoreError> {
-        let place = match options.backend {
-            Backend::Local { path } => {
-                disk::create_root(&path)?;
-                Place::Disk(path)
+        let requests = Arc::<RequestStats>::default();
+        let place = match (&options.backend, options.backend.open(&options.access, &requests)?) {
+            (_, Some((store, prefix))) => Place::bucket(store, prefix, options.access, requests.clone()),
+            (Backend::Local { path }, None) => {
+                disk::create_root(path)?;
+                Place::Disk(path.clone())
             }
-            Backend::S3(s3) => Place::bucket(Arc::new(s3.build()?), &s3.prefix),
+            (_, None) => return Err(StoreError::Closed),
         };
-        Ok(Arc::new(Self::at(place, options.cache_bytes, options.poll_concurrency.max(1))))
+        Ok(Arc::new(Self::at(place, options.cache_bytes, options.poll, requests)))
     }
 
-    fn at(place: Place, cache_bytes: usize, poll_concurrency: usize) -> Self {
+    fn at(place: Place, cache_bytes: usize, poll: PollOptions, requests: Arc<RequestStats>) -> Self {
         Self {
             place,
             lists: RwLock::default(),
             polling: tokio::sync::Mutex::default(),
-            poll_concurrency,
+            poll,
+            requests,
             stats: PollStats::default(),
             cache: Cache::new(cache_bytes),
             staged: RwLock::default(),
@@ -80,7 +86,14 @@ impl Store {
     /// As [`Store::open`], over any object store: tests run the code of buckets without a server.
     #[cfg(any(test, feature = "faults"))]
     pub fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<Self> {
-        Arc::new(Self::at(Place::bucket(store, prefix), 1 << 20, 4))
+        let place = Place::bucket(store, prefix, Access::default(), Arc::default());
+        Arc::new(Self::at(place, 1 << 20, PollOptions::default(), Arc::default()))
+    }
+
+    /// What the requests to the bucket cost so far.
+    #[must_use]
+    pub fn request_stats(&self) -> &RequestStats {
+        &self.requests
     }
 
     /// All objects of the store by key, blocks and others.

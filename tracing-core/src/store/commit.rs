@@ -51,10 +51,10 @@ impl Store {
                 })
                 .await?;
             }
-            Place::Bucket { store, .. } => {
+            Place::Bucket { store, access, .. } => {
                 for name in names {
                     let key = self.place.key(&key(&meta.tenant, meta.id, &name))?;
-                    object::upload(store.as_ref(), &key, &dir.join(name)).await?;
+                    object::upload(store.as_ref(), &key, &dir.join(name), access).await?;
                 }
             }
         }

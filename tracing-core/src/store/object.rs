@@ -1,6 +1,6 @@
 //! Requests to a bucket. IO.
 
-use std::{fs::File, ops::Range, path::Path as FilePath, time::Duration};
+use std::{fs::File, path::Path as FilePath, time::Duration};
 
 use bytes::Bytes;
 use object_store::{
@@ -10,47 +10,41 @@ use object_store::{
 use tokio::time::sleep;
 
 use super::{
-    StoreError, disk,
+    Access, StoreError, disk,
     objects::{blocking, path},
 };
 
-/// Bytes of one part of a large upload; S3 wants at least 5 MiB and takes 10,000 parts.
-const PART: usize = 8 << 20;
-
 /// Largest object that is read whole.
 const MAX_WHOLE: u64 = 1 << 30;
+
+/// Attempts of a read whose body ended early; what the server refuses, its client has repeated already.
+pub(super) const ATTEMPTS: usize = 3;
 
 /// Pauses between attempts of a conditional put, which the client does not repeat by itself: its answer may
 /// have been lost, and it takes a look at the object to know.
 const AGAIN: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
 
+/// Reads an object, again where its body ends early.
 pub(super) async fn get(store: &dyn ObjectStore, key: &str) -> Result<Bytes, StoreError> {
-    let get = async { store.get(&path(key)?).await };
-    let answer = get.await.map_err(|e| StoreError::object("read", key, e))?;
-    if answer.meta.size > MAX_WHOLE {
-        return Err(StoreError::TooLarge { key: key.to_owned(), size: answer.meta.size, limit: MAX_WHOLE });
+    let location = path(key).map_err(|e| StoreError::object("read", key, e))?;
+    let mut attempt = 1;
+    loop {
+        let answer = store.get(&location).await.map_err(|e| StoreError::object("read", key, e))?;
+        let wanted = answer.meta.size;
+        if wanted > MAX_WHOLE {
+            return Err(StoreError::TooLarge { key: key.to_owned(), size: wanted, limit: MAX_WHOLE });
+        }
+        let bytes = answer.bytes().await.map_err(|e| StoreError::object("read", key, e))?;
+        let got = bytes.len() as u64;
+        if got == wanted {
+            return Ok(bytes);
+        }
+        if attempt == ATTEMPTS {
+            return Err(StoreError::Short { key: key.to_owned(), start: 0, wanted, got });
+        }
+        attempt += 1;
     }
-    let size = answer.meta.size;
-    let bytes = answer.bytes().await.map_err(|e| StoreError::object("read", key, e))?;
-    whole(key, 0, size, bytes)
-}
-
-pub(super) async fn get_ranges(
-    store: &dyn ObjectStore,
-    key: &str,
-    ranges: &[Range<u64>],
-) -> Result<Vec<Bytes>, StoreError> {
-    let get = async { store.get_ranges(&path(key)?, ranges).await };
-    let parts = get.await.map_err(|e| StoreError::object("read", key, e))?;
-    let parts = ranges.iter().zip(parts);
-    // Servers answer a range that goes past the end with what there is.
-    parts.map(|(range, part)| whole(key, range.start, range.end.saturating_sub(range.start), part)).collect()
-}
-
-fn whole(key: &str, start: u64, wanted: u64, bytes: Bytes) -> Result<Bytes, StoreError> {
-    let got = bytes.len() as u64;
-    if wanted == got { Ok(bytes) } else { Err(StoreError::Short { key: key.to_owned(), start, wanted, got }) }
 }
 
 pub(super) async fn put(store: &dyn ObjectStore, key: &str, payload: PutPayload) -> Result<(), StoreError> {
@@ -89,17 +83,24 @@ pub(super) async fn delete(store: &dyn ObjectStore, key: &str) -> Result<(), Sto
 }
 
 /// Uploads a file, piece by piece where it is large; never more than two pieces are in memory.
-pub(super) async fn upload(store: &dyn ObjectStore, key: &str, file: &FilePath) -> Result<(), StoreError> {
-    let (mut file, first) = {
-        let file = file.to_owned();
+pub(super) async fn upload(
+    store: &dyn ObjectStore,
+    key: &str,
+    file: &FilePath,
+    access: &Access,
+) -> Result<(), StoreError> {
+    let (mut file, first, size) = {
+        let (file, access) = (file.to_owned(), access.clone());
         blocking(move || {
             let mut open = File::open(&file).map_err(|e| StoreError::disk("open", &file, e))?;
-            let first = disk::read_piece(&mut open, PART).map_err(|e| StoreError::disk("read", &file, e))?;
-            Ok((open, first))
+            let length = open.metadata().map_err(|e| StoreError::disk("read", &file, e))?.len();
+            let size = access.part(length);
+            let first = disk::read_piece(&mut open, size).map_err(|e| StoreError::disk("read", &file, e))?;
+            Ok((open, first, size))
         })
         .await?
     };
-    if first.len() < PART {
+    if first.len() < size {
         return put(store, key, first.into()).await;
     }
     let start = async { store.put_multipart(&path(key)?).await };
@@ -110,7 +111,7 @@ pub(super) async fn upload(store: &dyn ObjectStore, key: &str, file: &FilePath) 
             let name = FilePath::new(key).to_owned();
             let (open, piece) = blocking(move || {
                 let piece =
-                    disk::read_piece(&mut file, PART).map_err(|e| StoreError::disk("read", &name, e))?;
+                    disk::read_piece(&mut file, size).map_err(|e| StoreError::disk("read", &name, e))?;
                 Ok((file, piece))
             })
             .await?;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use object_store::{ObjectStore, path::Path};
 use tokio::task::spawn_blocking;
 
-use super::{StoreError, disk, object};
+use super::{Access, RequestStats, StoreError, disk, object, range};
 
 /// Most objects that one listing answers with.
 const MAX_LISTED: usize = 1 << 20;
@@ -24,7 +24,7 @@ const CONFLICTS: usize = 5;
 #[derive(Clone)]
 pub(super) enum Place {
     Disk(PathBuf),
-    Bucket { store: Arc<dyn ObjectStore>, prefix: String },
+    Bucket { store: Arc<dyn ObjectStore>, prefix: String, access: Arc<Access>, stats: Arc<RequestStats> },
 }
 
 /// Objects of a store. Cheap to clone.
@@ -78,7 +78,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disk(root) => root.display().fmt(f),
-            Self::Bucket { store, prefix } => write!(f, "{store}/{prefix}"),
+            Self::Bucket { store, prefix, .. } => write!(f, "{store}/{prefix}"),
         }
     }
 }
@@ -92,7 +92,7 @@ impl Objects {
     #[cfg(any(test, feature = "faults"))]
     #[must_use]
     pub fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self::new(Place::bucket(store, prefix))
+        Self::new(Place::bucket(store, prefix, Access::default(), Arc::default()))
     }
 
     /// An object, whole.
@@ -107,7 +107,9 @@ impl Objects {
                 let path = root.join(&key);
                 blocking(move || disk::read(&path)).await
             }
-            Place::Bucket { store, .. } => object::get(store.as_ref(), &key).await,
+            Place::Bucket { store, access, stats, .. } => {
+                range::hedged(access.hedge, stats, || object::get(store.as_ref(), &key)).await
+            }
         }
     }
 
@@ -119,7 +121,7 @@ impl Objects {
         Ok(self.get_ranges(key, &[range]).await?.pop().unwrap_or_default())
     }
 
-    /// Parts of an object, in the order asked for.
+    /// Parts of an object, in the order asked for; neighbours by one request.
     ///
     /// # Errors
     /// As [`Objects::get_range`].
@@ -130,7 +132,9 @@ impl Objects {
                 let (path, ranges) = (root.join(&key), ranges.to_vec());
                 blocking(move || disk::read_ranges(&path, &ranges)).await
             }
-            Place::Bucket { store, .. } => object::get_ranges(store.as_ref(), &key, ranges).await,
+            Place::Bucket { store, access, stats, .. } => {
+                range::read(store.as_ref(), &key, ranges, access.hedge, stats).await
+            }
         }
     }
 
@@ -248,10 +252,15 @@ impl Objects {
 
 impl Place {
     /// A bucket, or what stands below a prefix of it.
-    pub(super) fn bucket(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+    pub(super) fn bucket(
+        store: Arc<dyn ObjectStore>,
+        prefix: &str,
+        access: Access,
+        stats: Arc<RequestStats>,
+    ) -> Self {
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Self::Bucket { store, prefix }
+        Self::Bucket { store, prefix, access: Arc::new(access), stats }
     }
 }
 

@@ -1,13 +1,21 @@
 //! Where blocks are kept, and how the store is reached.
 
-use std::{fmt, path::PathBuf, time::Duration};
+mod azure;
+mod gcs;
+mod s3;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut},
+    Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, RetryConfig, TagSet,
+    client::HttpConnector,
 };
 
-use super::StoreError;
+use super::{StoreError, range::Hedge, requests::RequestStats};
+
+pub use azure::{AzureLogin, AzureOptions};
+pub use gcs::GcsOptions;
+pub use s3::{Encryption, S3Login, S3Options, S3Style};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -16,8 +24,10 @@ pub struct StoreOptions {
     pub backend: Backend,
     /// Bytes of what is kept of blocks in memory: footers, filters, sketches, indexes, pages.
     pub cache_bytes: usize,
-    /// Requests that a poll makes at the same time.
-    pub poll_concurrency: usize,
+    /// How requests to a bucket are made.
+    pub access: Access,
+    /// How the list of blocks is kept.
+    pub poll: PollOptions,
 }
 
 /// Where blocks are kept.
@@ -30,41 +40,58 @@ pub enum Backend {
     },
     /// A bucket of S3, or of a server that speaks it.
     S3(Box<S3Options>),
+    /// A bucket of Google Cloud Storage.
+    Gcs(Box<GcsOptions>),
+    /// A container of Azure Blob Storage.
+    Azure(Box<AzureOptions>),
 }
 
-/// A bucket and how to reach it. Without keys, the usual chain of AWS is asked: environment, web identity,
-/// container and instance metadata.
-#[derive(Clone, Default)]
-pub struct S3Options {
-    /// The bucket.
-    pub bucket: String,
-    /// What all keys begin with; empty for none.
-    pub prefix: String,
-    /// Host and port, with or without a scheme; AWS of the region where empty.
-    pub endpoint: String,
-    /// The region; `us-east-1` where empty.
-    pub region: String,
-    /// Key id.
-    pub access_key: String,
-    /// Secret key.
-    pub secret_key: String,
-    /// Token of temporary keys; empty for none.
-    pub session_token: String,
-    /// Speak http where the endpoint names no scheme.
-    pub insecure: bool,
-    /// Name the bucket in the path. Done without being asked for endpoints that are not of AWS.
-    pub force_path_style: bool,
-    /// PEM certificates to trust besides the system's; empty for none.
-    pub ca_pem: Vec<u8>,
-    /// Trust any certificate.
-    pub insecure_skip_verify: bool,
+/// How requests to a bucket are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// When a read is made a second time; never where `None`.
+    pub hedge: Option<Hedge>,
+    /// Repetitions of a request that was refused by 429 or 5xx, or not answered.
+    pub retries: usize,
+    /// The first pause before a repetition; each is twice as long as the one before, at random.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// Bytes of one part of a large upload. At least [`Access::MIN_PART`], and more where there would be too
+    /// many parts.
+    pub part_bytes: u64,
+}
+
+/// How the list of blocks is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PollOptions {
+    /// Metas that are read at the same time.
+    pub concurrency: usize,
+    /// Tenants that are listed at the same time.
+    pub tenant_concurrency: usize,
+    /// Processes that write the index of a tenant; the others read it. 0: none does, and all list.
+    pub index_builders: usize,
+    /// An index older than this is not believed; zero for any age.
+    pub stale_index: Duration,
+    /// List where an index is missing, stale or unreadable; otherwise the tenant keeps what it had.
+    pub fallback: bool,
+    /// Pause before each tenant's listing, up to this, so that processes do not list all at once.
+    pub jitter: Duration,
+    /// Failures of a tenant in a row within one poll before it is given up.
+    pub tolerate_errors: u32,
+    /// Tenants that may fail before the poll as a whole counts as failed.
+    pub tolerate_tenants: u32,
+    /// Delete what is left of a tenant without blocks, once it has been so for [`PollOptions::empty_age`].
+    pub delete_empty: bool,
+    /// How old the newest object of an empty tenant must be.
+    pub empty_age: Duration,
 }
 
 impl StoreOptions {
-    /// A store with the usual bounds: 64 MiB of cache, polls of 50 requests.
+    /// A store with the usual bounds: 64 MiB of cache.
     #[must_use]
     pub fn new(backend: Backend) -> Self {
-        Self { backend, cache_bytes: 64 << 20, poll_concurrency: 50 }
+        Self { backend, cache_bytes: 64 << 20, access: Access::default(), poll: PollOptions::default() }
     }
 
     /// A store in a directory.
@@ -74,116 +101,136 @@ impl StoreOptions {
     }
 }
 
-impl S3Options {
-    pub(super) fn build(&self) -> Result<AmazonS3, StoreError> {
-        if self.bucket.is_empty() {
-            return Err(StoreError::Options("s3.bucket is empty, expected the bucket's name".to_owned()));
+impl Default for PollOptions {
+    /// As Tempo's, but without an index unless someone is elected to write it.
+    fn default() -> Self {
+        Self {
+            concurrency: 50,
+            tenant_concurrency: 8,
+            index_builders: 2,
+            stale_index: Duration::ZERO,
+            fallback: true,
+            jitter: Duration::ZERO,
+            tolerate_errors: 1,
+            tolerate_tenants: 1,
+            delete_empty: false,
+            empty_age: Duration::from_hours(12),
         }
-        let region = if self.region.is_empty() { "us-east-1" } else { &self.region };
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&self.bucket)
-            .with_region(region)
-            .with_allow_http(self.insecure || self.endpoint.starts_with("http://"))
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_virtual_hosted_style_request(self.virtual_hosted())
-            .with_retry(RetryConfig {
-                backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
-                max_retries: 5,
-                retry_timeout: Duration::from_secs(30),
-            })
-            .with_client_options(self.client()?);
-        if let Some(endpoint) = self.url() {
-            builder = builder.with_endpoint(endpoint);
-        }
-        if !self.access_key.is_empty() {
-            builder = builder.with_access_key_id(&self.access_key).with_secret_access_key(&self.secret_key);
-        }
-        if !self.session_token.is_empty() {
-            builder = builder.with_token(&self.session_token);
-        }
-        builder.build().map_err(|e| StoreError::object("open", &self.bucket, e))
-    }
-
-    fn client(&self) -> Result<ClientOptions, StoreError> {
-        let mut client = ClientOptions::new()
-            .with_allow_http(self.insecure || self.endpoint.starts_with("http://"))
-            .with_allow_invalid_certificates(self.insecure_skip_verify)
-            .with_connect_timeout(Duration::from_secs(5))
-            .with_timeout(Duration::from_mins(1));
-        if !self.ca_pem.is_empty() {
-            let certificates = Certificate::from_pem_bundle(&self.ca_pem)
-                .map_err(|e| StoreError::Options(format!("s3.tls_ca_path: no PEM certificates: {e}")))?;
-            for certificate in certificates {
-                client = client.with_root_certificate(certificate);
-            }
-        }
-        Ok(client)
-    }
-
-    /// AWS retires path style, everyone else expects it: as minio-go chooses, which Tempo uses.
-    fn virtual_hosted(&self) -> bool {
-        let aws = self.endpoint.is_empty() || self.host().ends_with("amazonaws.com");
-        aws && !self.force_path_style && !self.bucket.contains('.')
-    }
-
-    fn host(&self) -> &str {
-        let rest = self.endpoint.split_once("://").map_or(self.endpoint.as_str(), |(_, rest)| rest);
-        rest.split(['/', ':']).next().unwrap_or_default()
-    }
-
-    fn url(&self) -> Option<String> {
-        // A virtual-hosted endpoint would have to name the bucket; AWS's own is derived from the region.
-        if self.endpoint.is_empty() || self.virtual_hosted() {
-            return None;
-        }
-        let endpoint = self.endpoint.trim_end_matches('/');
-        let scheme = if self.insecure { "http" } else { "https" };
-        Some(if endpoint.contains("://") { endpoint.to_owned() } else { format!("{scheme}://{endpoint}") })
     }
 }
 
-impl fmt::Debug for S3Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bucket, prefix, endpoint, region, insecure, .. } = self;
-        f.debug_struct("S3Options")
-            .field("bucket", bucket)
-            .field("prefix", prefix)
-            .field("endpoint", endpoint)
-            .field("region", region)
-            .field("insecure", insecure)
-            .finish_non_exhaustive()
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            hedge: None,
+            retries: 5,
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+            part_bytes: 8 << 20,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Access {
+    /// S3 takes no smaller part but the last.
+    pub const MIN_PART: u64 = 5 << 20;
+    /// S3 and GCS take 10,000 parts; Azure takes more.
+    const MAX_PARTS: u64 = 9_000;
 
-    fn options(endpoint: &str) -> S3Options {
-        S3Options { bucket: "traces".into(), endpoint: endpoint.into(), ..S3Options::default() }
+    /// A repetition is not begun later than this after the first attempt.
+    const RETRY_WITHIN: Duration = Duration::from_secs(30);
+
+    /// Bytes of a part of an upload of `size` bytes.
+    pub(super) fn part(&self, size: u64) -> usize {
+        self.part_bytes.max(Self::MIN_PART).max(size.div_ceil(Self::MAX_PARTS)) as usize
     }
 
-    #[test]
-    fn an_endpoint_without_scheme_is_https_unless_insecure_and_gets_path_style() {
-        assert_eq!(options("minio:9000").url().unwrap(), "https://minio:9000");
-        let insecure = S3Options { insecure: true, ..options("minio:9000") };
-        assert_eq!(insecure.url().unwrap(), "http://minio:9000");
-        assert!(!insecure.virtual_hosted());
-        insecure.build().unwrap();
+    fn retry(&self) -> RetryConfig {
+        RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: self.first_pause,
+                max_backoff: self.longest_pause,
+                ..BackoffConfig::default()
+            },
+            max_retries: self.retries,
+            retry_timeout: Self::RETRY_WITHIN,
+        }
+    }
+}
+
+impl Backend {
+    /// The store and its prefix; `None` for a directory.
+    pub(super) fn open(
+        &self,
+        access: &Access,
+        stats: &Arc<RequestStats>,
+    ) -> Result<Option<(Arc<dyn ObjectStore>, &str)>, StoreError> {
+        Ok(Some(match self {
+            Self::Local { .. } => return Ok(None),
+            Self::S3(s3) => (s3.open(access, stats.clone())?, &s3.prefix),
+            Self::Gcs(gcs) => (gcs.open(access, stats.clone())?, &gcs.prefix),
+            Self::Azure(azure) => (azure.open(access, stats.clone())?, &azure.prefix),
+        }))
+    }
+}
+
+/// What an object carries besides its bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labels {
+    pub(super) tags: TagSet,
+    pub(super) attributes: Attributes,
+}
+
+impl Labels {
+    fn new(tags: &[(String, String)], metadata: &[(String, String)]) -> Self {
+        let mut labels = Self::default();
+        for (key, value) in tags {
+            labels.tags.push(key, value);
+        }
+        for (key, value) in metadata {
+            labels.attributes.insert(Attribute::Metadata(key.clone().into()), value.clone().into());
+        }
+        labels
     }
 
-    #[test]
-    fn aws_is_asked_by_host_name_unless_path_style_is_forced() {
-        let aws = options("s3.eu-central-1.amazonaws.com");
-        assert!(aws.virtual_hosted() && aws.url().is_none());
-        let forced = S3Options { force_path_style: true, ..aws };
-        assert_eq!(forced.url().unwrap(), "https://s3.eu-central-1.amazonaws.com");
+    fn set(&mut self, attribute: Attribute, value: &str) {
+        if !value.is_empty() {
+            self.attributes.insert(attribute, value.to_owned().into());
+        }
     }
 
-    #[test]
-    fn secrets_are_not_printed() {
-        let options = S3Options { secret_key: "hush".into(), access_key: "AKIA".into(), ..options("x") };
-        let printed = format!("{options:?}");
-        assert!(!printed.contains("hush") && !printed.contains("AKIA"), "{printed}");
+    pub(super) fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.attributes.is_empty()
+    }
+}
+
+/// The client's own settings: all but this is the connector's.
+fn client(plain_http: bool) -> ClientOptions {
+    ClientOptions::new().with_allow_http(plain_http)
+}
+
+/// Fails now, not at the first request, where a client cannot be made.
+fn checked(connector: &dyn HttpConnector, what: &str) -> Result<(), StoreError> {
+    match connector.connect(&ClientOptions::new()) {
+        Ok(_) => Ok(()),
+        Err(object_store::Error::Generic { source, .. }) => {
+            Err(StoreError::Options(format!("{what}.{source}")))
+        }
+        Err(e) => Err(StoreError::Options(format!("{what}: {e}"))),
+    }
+}
+
+/// Host and port of `http://host:port/path`.
+fn authority(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// Host of it.
+fn host(endpoint: &str) -> &str {
+    let authority = authority(endpoint);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,
+        _ => authority,
     }
 }

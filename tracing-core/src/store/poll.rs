@@ -152,7 +152,7 @@ impl Store {
                     None => self.fetch_meta(tenant, id, seen).await,
                 }
             })
-            .buffer_unordered(self.poll_concurrency);
+            .buffer_unordered(self.poll.concurrency.max(1));
         let mut metas = std::pin::pin!(metas);
         let mut found = Found::default();
         while let Some(meta) = metas.next().await {

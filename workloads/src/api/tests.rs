@@ -15,7 +15,7 @@ use crate::{
 async fn routes(options: ApiOptions) -> (tempfile::TempDir, Router) {
     let dir = tempfile::tempdir().unwrap();
     let backend = Backend::Local { path: dir.path().to_owned() };
-    let store = Store::open(StoreOptions { backend, cache_bytes: 0, poll_concurrency: 1 }).unwrap();
+    let store = Store::open(StoreOptions { cache_bytes: 0, ..StoreOptions::new(backend) }).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let membership = Membership::start(Options {
         id: "one".into(),

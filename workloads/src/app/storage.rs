@@ -1,24 +1,35 @@
-//! From `storage.trace` to an open store. IO: reads the certificate that is named.
+//! From `storage.trace` to an open store: what is missing, malformed or contradictory is an error that names
+//! its key. IO: reads the files that are named.
+//!
+//! Keys of Tempo that cannot matter here are accepted: `list_blocks_concurrency` (a tenant is one flat
+//! listing), `native_aws_auth_enabled`, `tls_cipher_suites`, `checksum_type`, `max_buffers`, `pool`, `search`,
+//! and the external caches.
 
-use std::{path::Path, sync::Arc};
+mod azure;
+mod gcs;
+mod s3;
+#[cfg(test)]
+mod tests;
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use tracing_core::store::{Backend, S3Options, Store, StoreOptions};
-use vivace_config::{Config, S3, Secret, Trace};
+use tracing_core::store::{Access, Backend, Hedge, PollOptions, Store, StoreOptions};
+use vivace_config::{Config, Opaque, Secret, Trace};
 
 use crate::ingester::IngesterOptions;
 
 /// Opens where blocks are kept.
 pub(super) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
-    let backend = match config.backend() {
-        "local" => Backend::Local { path: config.local_path().into() },
-        "s3" => Backend::S3(Box::new(s3(&config.s3)?)),
-        name @ ("gcs" | "azure") => {
-            bail!("storage.trace.backend: {name} is not served yet, expected local or s3")
-        }
-        name => bail!("storage.trace.backend: expected local or s3, found `{name}`"),
+    let (backend, access) = match config.backend() {
+        "local" => (Backend::Local { path: config.local_path().into() }, Access::default()),
+        "s3" => s3::options(&config.s3)?,
+        "gcs" => gcs::options(&config.gcs)?,
+        "azure" => azure::options(&config.azure)?,
+        name => bail!("storage.trace.backend: expected local, s3, gcs or azure, found `{name}`"),
     };
-    Store::open(StoreOptions::new(backend)).context("storage.trace")
+    let options = StoreOptions { access, poll: poll(config), ..StoreOptions::new(backend) };
+    Store::open(options).context("storage.trace")
 }
 
 /// The ingester's settings: where it keeps what, and when it cuts.
@@ -32,64 +43,156 @@ pub(super) fn ingester(config: &Config) -> IngesterOptions {
     options
 }
 
-fn s3(config: &S3) -> anyhow::Result<S3Options> {
-    let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    let secret = |value: &Option<Secret>| value.as_ref().map(Secret::expose).unwrap_or_default().to_owned();
-    let set = |value: &Option<String>| value.as_deref().is_some_and(|text| !text.is_empty());
-    ensure!(set(&config.bucket), "storage.trace.s3.bucket: expected the bucket's name, found nothing");
-    for (key, value) in [
-        ("storage.trace.s3.tls_cert_path", &config.tls_cert_path),
-        ("storage.trace.s3.sse.type", &config.sse.r#type),
-    ] {
-        ensure!(!set(value), "{key}: not served yet");
-    }
-    let ca_pem = match config.tls_ca_path.as_deref().filter(|path| !path.is_empty()) {
-        Some(path) => {
-            std::fs::read(Path::new(path)).with_context(|| format!("storage.trace.s3.tls_ca_path: {path}"))?
-        }
-        None => Vec::new(),
+fn poll(config: &Trace) -> PollOptions {
+    let default = PollOptions::default();
+    let count = |value: Option<u32>, default: usize| match value {
+        None | Some(0) => default,
+        Some(n) => n as usize,
     };
-    Ok(S3Options {
-        bucket: text(&config.bucket),
-        prefix: text(&config.prefix),
-        endpoint: text(&config.endpoint),
-        region: text(&config.region),
-        access_key: secret(&config.access_key),
-        secret_key: secret(&config.secret_key),
-        session_token: secret(&config.session_token),
-        insecure: config.insecure.unwrap_or(false),
-        force_path_style: config.forcepathstyle.unwrap_or(false) || config.bucket_lookup_type == Some(2),
-        ca_pem,
-        insecure_skip_verify: config.tls_insecure_skip_verify.unwrap_or(false),
-    })
+    let time = |value: Option<vivace_config::Duration>, default: Duration| {
+        value.map_or(default, vivace_config::Duration::get)
+    };
+    let age = time(config.empty_tenant_deletion_age, Duration::ZERO);
+    PollOptions {
+        concurrency: count(config.blocklist_poll_concurrency, default.concurrency).min(1000),
+        tenant_concurrency: count(config.blocklist_poll_tenant_concurrency, default.tenant_concurrency)
+            .min(1000),
+        index_builders: config
+            .blocklist_poll_tenant_index_builders
+            .map_or(default.index_builders, |n| n as usize),
+        stale_index: time(config.blocklist_poll_stale_tenant_index, default.stale_index),
+        fallback: config.blocklist_poll_fallback.unwrap_or(default.fallback),
+        jitter: Duration::from_millis(config.blocklist_poll_jitter_ms.unwrap_or(0).min(60_000)),
+        tolerate_errors: config.blocklist_poll_tolerate_consecutive_errors.unwrap_or(default.tolerate_errors),
+        tolerate_tenants: config.blocklist_poll_tolerate_tenant_failures.unwrap_or(default.tolerate_tenants),
+        delete_empty: config.empty_tenant_deletion_enabled.unwrap_or(false),
+        empty_age: if age.is_zero() { default.empty_age } else { age },
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The keys of one backend, to be named in errors.
+#[derive(Clone, Copy)]
+struct Keys(&'static str);
 
-    fn refusal(yaml: &str) -> String {
-        let config = vivace_config::load(yaml, &[]).unwrap().config;
-        format!("{:#}", open(&config.storage.trace).unwrap_err())
+impl Keys {
+    fn name(self, key: &str) -> String {
+        format!("storage.trace.{}.{key}", self.0)
     }
 
-    #[test]
-    fn a_backend_that_is_not_served_is_refused_by_name() {
-        assert_eq!(
-            refusal("storage: {trace: {backend: gcs}}"),
-            "storage.trace.backend: gcs is not served yet, expected local or s3"
-        );
-        assert_eq!(
-            refusal("storage: {trace: {backend: tape}}"),
-            "storage.trace.backend: expected local or s3, found `tape`"
-        );
-        assert_eq!(
-            refusal("storage: {trace: {backend: s3}}"),
-            "storage.trace.s3.bucket: expected the bucket's name, found nothing"
-        );
-        assert!(
-            refusal("storage: {trace: {backend: s3, s3: {bucket: b, tls_ca_path: /not/there}}}")
-                .starts_with("storage.trace.s3.tls_ca_path: /not/there: ")
-        );
+    fn required(self, key: &str, value: Option<&String>, what: &str) -> anyhow::Result<String> {
+        let value = text(value);
+        ensure!(!value.is_empty(), "{}: expected {what}, found nothing", self.name(key));
+        ensure!(plain(value), "{}: expected {what}, without spaces and slashes", self.name(key));
+        Ok(value.to_owned())
     }
+
+    /// Segments joined by slashes.
+    fn prefix(self, value: Option<&String>) -> anyhow::Result<String> {
+        let prefix = text(value).trim_matches('/');
+        let odd = |part: &str| part.is_empty() || part == "." || part == ".." || !printable(part);
+        let bad = !prefix.is_empty() && prefix.split('/').any(odd);
+        ensure!(!bad, "{}: expected segments joined by /, none empty or of points", self.name("prefix"));
+        Ok(prefix.to_owned())
+    }
+
+    /// A credential: what goes into a header must be one line of printable characters.
+    fn secret(self, key: &str, value: Option<&Secret>) -> anyhow::Result<String> {
+        let secret = value.map(Secret::expose).unwrap_or_default();
+        let visible = secret.chars().all(|c| c.is_ascii_graphic());
+        ensure!(
+            visible,
+            "{}: expected printable characters without spaces and line ends, found others",
+            self.name(key)
+        );
+        Ok(secret.to_owned())
+    }
+
+    fn file(self, key: &str, path: Option<&String>) -> anyhow::Result<Vec<u8>> {
+        match text(path) {
+            "" => Ok(Vec::new()),
+            path => std::fs::read(path).with_context(|| format!("{}: {path}", self.name(key))),
+        }
+    }
+
+    /// A map of strings.
+    fn map(self, key: &str, value: &Opaque) -> anyhow::Result<Vec<(String, String)>> {
+        let Some(map) = value.as_object() else {
+            ensure!(value.is_null(), "{}: expected a map of strings", self.name(key));
+            return Ok(Vec::new());
+        };
+        let entry = |(name, value): (&String, &Opaque)| {
+            let value = match value {
+                Opaque::String(text) => text.clone(),
+                Opaque::Number(_) | Opaque::Bool(_) => value.to_string(),
+                _ => bail!("{}.{name}: expected a string", self.name(key)),
+            };
+            ensure!(
+                printable(name) && printable(&value),
+                "{}.{name}: expected printable ASCII",
+                self.name(key)
+            );
+            Ok((name.clone(), value))
+        };
+        map.iter().map(entry).collect()
+    }
+
+    /// `host[:port]`, with `http://` or `https://` in front of it or without.
+    fn endpoint(self, value: Option<&String>, path: UrlPath) -> anyhow::Result<String> {
+        let endpoint = text(value);
+        let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+        let rest = rest.trim_end_matches('/');
+        let (host, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let fine = matches!(scheme, "http" | "https")
+            && (endpoint.is_empty() || !host.is_empty())
+            && !host.contains(|c: char| c.is_whitespace() || "@?#".contains(c))
+            && (below.is_empty() || path == UrlPath::Allowed)
+            && host
+                .rsplit_once(':')
+                .is_none_or(|(_, port)| port.ends_with(']') || port.parse::<u16>().is_ok());
+        let expected = "expected host[:port], with http:// or https:// or without";
+        ensure!(fine, "{}: {expected}, found `{endpoint}`", self.name("endpoint"));
+        Ok(endpoint.to_owned())
+    }
+
+    fn hedge(self, at: Option<vivace_config::Duration>, up_to: Option<u32>) -> anyhow::Result<Option<Hedge>> {
+        const MOST: u32 = 10;
+        let up_to = up_to.filter(|n| *n > 0).unwrap_or(2);
+        let key = self.name("hedge_requests_up_to");
+        ensure!(up_to <= MOST, "{key}: expected at most {MOST} requests, found {up_to}");
+        let after = at.map(vivace_config::Duration::get).filter(|after| !after.is_zero());
+        Ok(after.map(|after| Hedge { after, up_to }))
+    }
+
+    /// Bytes of one part; 0 for the default. Two parts are in memory for each upload under way.
+    fn part(self, key: &str, bytes: Option<u64>, least: u64) -> anyhow::Result<u64> {
+        const MOST: u64 = 5 << 30;
+        const KEPT: u64 = 64 << 20;
+        let Some(bytes) = bytes.filter(|bytes| *bytes > 0) else { return Ok(Access::default().part_bytes) };
+        let range = least..=MOST;
+        ensure!(
+            range.contains(&bytes),
+            "{}: expected {least} to {MOST} bytes, found {bytes}",
+            self.name(key)
+        );
+        Ok(bytes.min(KEPT))
+    }
+}
+
+/// Whether an endpoint may have a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UrlPath {
+    Allowed,
+    Refused,
+}
+
+fn text(value: Option<&String>) -> &str {
+    value.map(String::as_str).unwrap_or_default()
+}
+
+fn printable(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_graphic() || c == ' ')
+}
+
+fn plain(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_graphic() && c != '/')
 }
