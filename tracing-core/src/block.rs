@@ -1,4 +1,4 @@
-//! Blocks: SpanTables as immutable files in Tempo's vParquet4, with their meta.json and Bloom filter.
+//! Blocks: SpanTables as immutable files in Tempo's vParquet4 and vParquet5, with their meta.json and Bloom filter.
 //!
 //! Pure: bytes in, bytes out. Writing goes to any `std::io::Write`; reading says which bytes it needs next
 //! and is handed them ([`Scan`]). Bytes come from a bucket that others write to: whatever they hold, the
@@ -6,6 +6,7 @@
 
 mod bloom;
 mod decode;
+mod dedicate;
 mod encode;
 mod error;
 mod footer;
@@ -22,12 +23,13 @@ mod thrift;
 mod write;
 
 pub use bloom::{Bloom, BloomOptions};
+pub use dedicate::Dedicated;
 pub use error::BlockError;
 pub use footer::Footer;
 #[cfg(fuzzing)]
 pub use fuzz::fuzz_pages;
 pub use merge::{Merge, MergeError, MergeRules, MergeStep, Merged, Sift};
-pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained};
+pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained, Version};
 pub use scan::{Scan, Step};
 pub use sketch::Sketch;
 pub use write::{WriteOptions, Written, write};

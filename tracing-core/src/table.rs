@@ -15,6 +15,7 @@ mod strings;
 pub mod evaluate;
 
 pub use bitmap::Bitmap;
+pub(crate) use build::Tree;
 pub use build::{Recode, TableBuilder};
 pub use columns::{
     Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,

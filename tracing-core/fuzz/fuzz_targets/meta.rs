@@ -7,5 +7,5 @@ use tracing_core::block::{Footer, Meta};
 fuzz_target!(|data: &[u8]| {
     let Ok(meta) = Meta::from_json(data) else { return };
     assert_eq!(Meta::from_json(&meta.to_json()).expect("what we wrote"), meta);
-    let _ = (meta.nanos(), meta.readable(), Footer::range(&meta));
+    let _ = (meta.nanos(), meta.version(), Footer::range(&meta));
 });

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// A block of a format that is not read here.
-    #[error("block format {found:?} is not read: expected vParquet4")]
+    #[error("block format {found:?} is not read: expected vParquet4 or vParquet5")]
     Format {
         /// `format` of the block's meta.json.
         found: String,
@@ -57,7 +57,7 @@ pub enum BlockError {
         /// The attribute's name.
         name: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// The sink refused bytes.
     #[error("block cannot be written to its sink")]

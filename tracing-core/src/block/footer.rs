@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     BlockError, Meta,
-    schema::{self, Kind, Leaf, Spec},
+    schema::{Kind, Leaf, Schema, Spec},
     thrift::{Fields, Reader, Wire},
 };
 use crate::model::TraceId;
@@ -17,6 +17,7 @@ use crate::model::TraceId;
 /// What the end of data.parquet says: decoded once, kept in memory, shared by all scans of the block.
 #[derive(Debug)]
 pub struct Footer {
+    schema: Schema,
     /// The columns this block has, and which of its columns each is.
     columns: FxHashMap<Leaf, (usize, Spec)>,
     pub(crate) row_groups: Vec<RowGroup>,
@@ -83,10 +84,10 @@ impl Footer {
     /// Reads the end of data.parquet, from anywhere at or before the footer's start up to the last byte.
     ///
     /// # Errors
-    /// [`BlockError::Format`] for other formats than vParquet4, else [`BlockError::Corrupt`] and
+    /// [`BlockError::Format`] for formats that are not read here, else [`BlockError::Corrupt`] and
     /// [`BlockError::Limit`].
     pub fn decode(meta: &Meta, tail: Bytes) -> Result<Self, BlockError> {
-        meta.readable()?;
+        let ours = Schema::new(meta.version()?, &meta.dedicated);
         let corrupt = |reason: String| BlockError::corrupt(PART, reason);
         let trailer = tail.len().checked_sub(8).and_then(|at| Some((at, tail.get(at..)?)));
         let Some((end, [a, b, c, d, b'P', b'A', b'R', b'1'])) = trailer else {
@@ -110,12 +111,12 @@ impl Footer {
             return Err(corrupt(format!("file of {} bytes, {} were fetched", meta.size, tail.len())));
         };
         let (schema, groups) = file_metadata(bytes, tail_start + start as u64)?;
-        let columns = resolve(&schema)?;
+        let columns = resolve(&ours, &schema)?;
         let wrong = groups.iter().find(|group| group.chunks.len() != schema.len());
         if let Some(group) = wrong {
             return Err(corrupt(format!("{} columns, the schema has {}", group.chunks.len(), schema.len())));
         }
-        Ok(Self { columns, row_groups: groups, tail: Tail { start: tail_start, bytes: tail } })
+        Ok(Self { schema: ours, columns, row_groups: groups, tail: Tail { start: tail_start, bytes: tail } })
     }
 
     /// Bytes of memory that it takes, about.
@@ -135,6 +136,11 @@ impl Footer {
     #[must_use]
     pub fn traces(&self) -> u64 {
         self.row_groups.iter().fold(0, |sum: u64, group| sum.saturating_add(group.rows))
+    }
+
+    /// The columns that a block of this format and these dedicated columns has.
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// The column, in row group `group`.
@@ -164,11 +170,11 @@ struct Column {
 }
 
 /// Finds our columns among the file's, and holds their types and levels against what is expected.
-fn resolve(columns: &[Column]) -> Result<FxHashMap<Leaf, (usize, Spec)>, BlockError> {
+fn resolve(ours: &Schema, columns: &[Column]) -> Result<FxHashMap<Leaf, (usize, Spec)>, BlockError> {
     let by_path: FxHashMap<_, _> =
         columns.iter().enumerate().map(|(at, c)| (c.path.as_str(), (at, c))).collect();
     let mut found = FxHashMap::default();
-    for spec in schema::specs() {
+    for spec in ours.specs() {
         let Some((at, column)) = by_path.get(spec.path.as_str()) else { continue };
         let physical = match spec.kind {
             Kind::Bool => 0,
@@ -182,7 +188,7 @@ fn resolve(columns: &[Column]) -> Result<FxHashMap<Leaf, (usize, Spec)>, BlockEr
             let reason = format!("(type, definition, repetition) is {is:?}, expected {expected:?}");
             return Err(BlockError::corrupt(format!("column {}", spec.path), reason));
         }
-        found.insert(spec.leaf, (*at, spec));
+        found.insert(spec.leaf, (*at, spec.clone()));
     }
     Ok(found)
 }

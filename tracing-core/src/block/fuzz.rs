@@ -31,7 +31,8 @@ pub fn fuzz_pages(input: &[u8]) {
         return;
     };
     let (def, rep) = (levels & 7, levels >> 3 & 7);
-    let spec = Spec { leaf: Leaf::Name, path: "fuzz".to_owned(), kind: *kind, def, rep: rep.min(def) };
+    let spec =
+        Spec { leaf: Leaf::Name, path: "fuzz".to_owned(), kind: *kind, def, rep: rep.min(def), blob: false };
     let mut reader = Pages::new(&spec, *codec, VALUES);
     if reader.read(&Bytes::copy_from_slice(pages)).is_ok() {
         let mut column = reader.finish();

@@ -122,10 +122,10 @@ enum Waiting {
 }
 
 impl<W: Write + Send> Merge<W> {
-    /// Merges `inputs`, all of one format, which the output has too.
+    /// Merges `inputs`, each of a format that is read here, into a block of the options' format.
     ///
     /// # Errors
-    /// [`BlockError::Format`] where they are not, and what the writer refuses of `options`.
+    /// [`BlockError::Format`] where one is of another, and what the writer refuses of `options`.
     pub fn new(
         inputs: Vec<(Arc<Meta>, Arc<Footer>)>,
         options: &WriteOptions,
@@ -147,11 +147,11 @@ impl<W: Write + Send> Merge<W> {
         (window, page_rows): (u64, usize),
     ) -> Result<Self, BlockError> {
         for (meta, _) in &inputs {
-            if meta.format != Meta::FORMAT {
-                return Err(BlockError::Format { found: meta.format.clone() });
-            }
+            meta.version()?;
         }
-        let writer = Writer::new(options, tenant, id, sink, page_rows)?;
+        let metas = inputs.iter().map(|(meta, _)| &**meta);
+        let dedicated = options.dedicated.merged(options.version, metas);
+        let writer = Writer::new(options, dedicated, tenant, id, sink, page_rows)?;
         let inputs: Vec<_> =
             inputs.into_iter().map(|(meta, footer)| Input::new(meta, footer, window)).collect();
         let batch = Batch::default();

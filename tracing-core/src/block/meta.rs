@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::BlockError;
 use crate::model::{BlockId, Tenant};
 
+/// A block format that is written and read here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// `vParquet4`, which every Tempo since 2.5 reads.
+    #[default]
+    V4,
+    /// `vParquet5`, which Tempo reads since 2.10.
+    V5,
+}
+
 /// The fields of meta.json, in the file's order. Fields that are not listed here are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
@@ -110,10 +120,40 @@ pub enum DedicatedKind {
     Int,
 }
 
-impl Meta {
-    /// The format that is written and read here.
-    pub const FORMAT: &'static str = "vParquet4";
+impl Version {
+    /// As `format` of meta.json and `version` of the configuration name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "vParquet4",
+            Self::V5 => "vParquet5",
+        }
+    }
 
+    /// The version of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::V4, Self::V5].into_iter().find(|version| version.name() == name)
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::fmt::Display for DedicatedScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Span => "span",
+            Self::Resource => "resource",
+            Self::Event => "event",
+        })
+    }
+}
+
+impl Meta {
     /// Reads meta.json.
     ///
     /// # Errors
@@ -129,15 +169,12 @@ impl Meta {
         serde_json::to_vec(self).expect("maps with text keys and plain values always become JSON")
     }
 
-    /// Whether the block is of a format that is read here.
+    /// The block's format.
     ///
     /// # Errors
-    /// [`BlockError::Format`] where it is not.
-    pub fn readable(&self) -> Result<(), BlockError> {
-        if self.format == Self::FORMAT {
-            return Ok(());
-        }
-        Err(BlockError::Format { found: self.format.clone() })
+    /// [`BlockError::Format`] where it is none that is read here.
+    pub fn version(&self) -> Result<Version, BlockError> {
+        Version::of(&self.format).ok_or_else(|| BlockError::Format { found: self.format.clone() })
     }
 
     /// Nanoseconds since 1970 of `start` and `end`, 0 for what lies before.
@@ -153,14 +190,6 @@ impl DedicatedColumn {
     #[must_use]
     pub fn string(scope: DedicatedScope, name: &str) -> Self {
         Self { scope, name: name.to_owned(), kind: DedicatedKind::String, options: Vec::new() }
-    }
-
-    /// What Tempo 3 keeps of its default list when it writes vParquet4.
-    #[must_use]
-    pub fn defaults() -> Vec<Self> {
-        ["http.request.method", "url.path", "url.route", "server.address", "http.route"]
-            .map(|name| Self::string(DedicatedScope::Span, name))
-            .into()
     }
 }
 
@@ -215,11 +244,13 @@ mod tests {
     #[test]
     fn other_formats_are_refused_by_name_only_when_their_data_is_read() {
         let meta = Meta::from_json(DEDICATED.as_bytes()).unwrap();
-        assert_eq!(
-            meta.readable().unwrap_err().to_string(),
-            "block format \"vParquet5\" is not read: expected vParquet4"
-        );
+        assert_eq!(meta.version().unwrap(), Version::V5);
         assert_eq!(meta.dedicated[2].kind, DedicatedKind::Int);
+        for format in ["vParquet3", "vParquet5-preview2", "v2"] {
+            let meta = Meta { format: format.to_owned(), ..meta.clone() };
+            let expected = format!("block format {format:?} is not read: expected vParquet4 or vParquet5");
+            assert_eq!(meta.version().unwrap_err().to_string(), expected);
+        }
     }
 
     #[test]

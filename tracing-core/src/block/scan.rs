@@ -21,7 +21,7 @@ use super::{
     BlockError, Footer, Meta,
     footer::{self, Chunk},
     page::{Column, Pages, Values},
-    schema::{Leaf, Slots},
+    schema::Leaf,
 };
 use crate::{
     model::TraceId,
@@ -103,9 +103,9 @@ impl Scan {
         row_groups: Range<usize>,
         projection: Projection,
     ) -> Result<Self, BlockError> {
-        meta.readable()?;
+        meta.version()?;
         let groups = row_groups.start..row_groups.end.min(footer.row_groups());
-        let wanted = Wanted::new(projection, Slots::new(&meta.dedicated));
+        let wanted = Wanted::new(projection);
         let (target, window, stage, held) = (None, None, Stage::Rows, BTreeMap::new());
         Ok(Self { footer, wanted, groups, target, window, stage, held })
     }
@@ -187,7 +187,7 @@ impl Scan {
                         return Ok(Step::Need(ranges));
                     }
                     let read = |leaf| self.read(&self.pick(leaf, rows.clone())?);
-                    let table = assembly.finish(&self.wanted, read)?;
+                    let table = assembly.finish(self.footer.schema().slots(), read)?;
                     self.end_group();
                     if self.target.is_some() {
                         // A block holds a trace once: there is nothing left to find.

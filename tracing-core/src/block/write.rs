@@ -1,4 +1,4 @@
-//! Writing a block: rows of tables become the columns of vParquet4, page by page.
+//! Writing a block: rows of tables become the columns of vParquet4 or vParquet5, page by page.
 //!
 //! Flow: traces are collected until they make a page; each column of the page is then encoded straight
 //! from the tables' columns, and dictionary codes of the tables become those of the column without a look
@@ -25,8 +25,7 @@ use parquet::file::{
 };
 
 use super::{
-    BlockError, Bloom, BloomOptions, DedicatedColumn, Meta, Sketch,
-    schema::{Slots, parquet_schema},
+    BlockError, Bloom, BloomOptions, Dedicated, DedicatedColumn, Meta, Sketch, Version, schema::Schema,
 };
 use crate::{
     model::{BlockId, Tenant, TraceId},
@@ -37,8 +36,10 @@ use group::Group;
 /// How a block is written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
-    /// Attributes that get a column of their own: at most ten strings on the resource and ten on the span.
-    pub dedicated: Vec<DedicatedColumn>,
+    /// The format.
+    pub version: Version,
+    /// Attributes that get a column of their own.
+    pub dedicated: Dedicated,
     /// A row group is ended when the estimated size of its traces goes over this many bytes. Tempo's
     /// estimate is used: 35 a span, 7 an attribute, and so on, which is about the number of values.
     pub row_group_bytes: u64,
@@ -69,7 +70,8 @@ const MAX_HELD: usize = 64 << 20;
 impl Default for WriteOptions {
     fn default() -> Self {
         Self {
-            dedicated: DedicatedColumn::defaults(),
+            version: Version::default(),
+            dedicated: Dedicated::default(),
             row_group_bytes: 100_000_000,
             bloom: BloomOptions::default(),
             compaction_level: 0,
@@ -104,7 +106,9 @@ pub(crate) fn write_pages<T: Borrow<SpanTable>, W: Write + Send>(
     sink: W,
     page_rows: usize,
 ) -> Result<Written, BlockError> {
-    let mut writer = Writer::new(options, tenant, id, sink, page_rows)?;
+    let rows: Vec<_> = rows.into_iter().collect();
+    let dedicated = options.dedicated.columns(options.version, &rows);
+    let mut writer = Writer::new(options, dedicated, tenant, id, sink, page_rows)?;
     for (table, row) in rows {
         writer.push(table, row)?;
     }
@@ -117,22 +121,26 @@ pub(crate) struct Writer<T, W: Write + Send> {
     group: Group<T>,
     seen: Seen,
     options: WriteOptions,
+    dedicated: Vec<DedicatedColumn>,
     tenant: Tenant,
     id: BlockId,
 }
 
 impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
-    /// With pages of `page_rows` spans or traces.
+    /// With these dedicated columns, whatever the options say of them, and pages of `page_rows` spans or
+    /// traces.
     pub(crate) fn new(
         options: &WriteOptions,
+        dedicated: Vec<DedicatedColumn>,
         tenant: &Tenant,
         id: BlockId,
         sink: W,
         page_rows: usize,
     ) -> Result<Self, BlockError> {
-        let slots = Slots::checked(&options.dedicated)?;
-        let (file, group) = (File::new(sink)?, Group::new(&slots, page_rows)?);
-        Ok(Self { file, group, seen: Seen::default(), options: options.clone(), tenant: tenant.clone(), id })
+        let schema = Schema::checked(options.version, &dedicated)?;
+        let (file, group) = (File::new(&schema, sink)?, Group::new(&schema, page_rows)?);
+        let (options, tenant) = (options.clone(), tenant.clone());
+        Ok(Self { file, group, seen: Seen::default(), options, dedicated, tenant, id })
     }
 
     /// Takes the next trace. Its table is held no longer than one page beyond the last that it is in.
@@ -156,7 +164,7 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
         let bloom = Bloom::build(&seen.ids, options.bloom);
         let (start, end) = seen.seconds()?;
         let meta = Meta {
-            format: Meta::FORMAT.to_owned(),
+            format: options.version.name().to_owned(),
             id: self.id,
             tenant: self.tenant,
             start,
@@ -168,7 +176,7 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
             row_groups,
             bloom_shards: bloom.len() as u32,
             footer_size,
-            dedicated: options.dedicated,
+            dedicated: self.dedicated,
             replication_factor: 1,
             compacted: None,
             retained: None,
@@ -255,13 +263,13 @@ impl<W: Write> Write for Trailing<W> {
 }
 
 impl<W: Write + Send> File<W> {
-    fn new(sink: W) -> Result<Self, BlockError> {
+    fn new(schema: &Schema, sink: W) -> Result<Self, BlockError> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("vivace version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .build();
         let sink = Trailing { sink, last: [0; 8] };
-        let writer = SerializedFileWriter::new(sink, parquet_schema()?, Arc::new(properties));
+        let writer = SerializedFileWriter::new(sink, schema.parquet()?, Arc::new(properties));
         Ok(Self { writer: writer.map_err(failed)?, row_groups: 0 })
     }
 

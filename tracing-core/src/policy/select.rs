@@ -238,9 +238,9 @@ mod tests {
         assert_eq!(other(|meta| meta.format = "vParquet5".to_owned()), 0);
         assert_eq!(other(|meta| meta.replication_factor = 3), 0);
         assert_eq!(other(|meta| meta.end -= SignedDuration::from_hours(1)), 0);
-        let dedicated = crate::block::DedicatedColumn::defaults;
+        let column = |name| crate::block::DedicatedColumn::string(crate::block::DedicatedScope::Span, name);
         let mut metas = vec![meta(160, 0, 1), meta(160, 0, 1)];
-        metas[1].dedicated = dedicated();
+        metas[1].dedicated = vec![column("url.path")];
         assert_eq!(run(metas, &limits()).len(), 1, "columns are chosen anew in any case");
     }
 

@@ -382,6 +382,27 @@ impl SpanTable {
 }
 
 impl Attributes {
+    /// The entries of an owner as numbers that are alike for alike attributes, whatever their order: those
+    /// with a column of their own in a block lose their place.
+    pub(crate) fn unordered(&self, owner: usize) -> Vec<(u64, &[u64])> {
+        let entry = |at: usize| {
+            let key = self.key.get(at).map_or(0, |key| key.payload());
+            let kind = self.kind.get(at).copied().unwrap_or(ValueKind::Unsupported);
+            let payload = self.value.get(at..at + 1).unwrap_or_default();
+            let payloads = match (kind, payload) {
+                (ValueKind::Strings | ValueKind::Ints | ValueKind::Doubles | ValueKind::Bools, [payload]) => {
+                    let (start, len) = ((payload >> 32) as usize, (payload & 0xffff_ffff) as usize);
+                    self.elements.get(start..start + len).unwrap_or_default()
+                }
+                (_, payload) => payload,
+            };
+            (key << 8 | kind as u64, payloads)
+        };
+        let mut entries: Vec<_> = self.offsets.range(owner).map(entry).collect();
+        entries.sort_unstable();
+        entries
+    }
+
     /// The entry's value, or `None` past the end or where a code is not in `strings`.
     #[must_use]
     pub fn get<'a>(&'a self, entry: usize, strings: &'a Strings) -> Option<Value<'a>> {

@@ -150,6 +150,7 @@ impl Frontend {
 
 impl Searching<'_> {
     async fn answer(mut self, tenants: &[Tenant]) -> Result<Answer, QueryError> {
+        self.frontend.heirs(self.run.deadline()).await?;
         for tenant in tenants {
             self.add_ingesters(tenant);
         }
@@ -222,7 +223,9 @@ impl Searching<'_> {
 
     /// What a failed job leaves unanswered is either found elsewhere, or the search fails.
     async fn make_up_for(&mut self, tenant: Tenant, work: &Work, failure: Failure) -> Result<(), QueryError> {
-        self.frontend.look_elsewhere(work, failure).await?;
+        if self.frontend.look_elsewhere(work, failure, self.run.deadline()).await? {
+            self.seen.ask_all_again();
+        }
         self.add_ingesters(&tenant);
         let metas = self.frontend.store.blocks(&tenant).to_vec();
         self.add_blocks(metas);
@@ -232,11 +235,18 @@ impl Searching<'_> {
 
 impl Frontend {
     /// Where a block or an ingester is gone for good, what it held stands in blocks, and the block list is
-    /// fetched anew to know them; an ingester may also have come back under another address.
+    /// fetched anew to know them; an ingester may also have come back under another address. Answers whether
+    /// another ingester took over what it held, and is to be asked again.
     ///
     /// # Errors
     /// The failure, where nothing else can hold what is missing.
-    pub(super) async fn look_elsewhere(&self, work: &Work, failure: Failure) -> Result<(), QueryError> {
+    pub(super) async fn look_elsewhere(
+        &self,
+        work: &Work,
+        failure: Failure,
+        deadline: Instant,
+    ) -> Result<bool, QueryError> {
+        let inherited = self.inherited(work, failure.kind, deadline).await?;
         let gone = match (work, failure.kind) {
             (Work::SearchLive { ingester, .. } | Work::FindLive { ingester, .. }, FailureKind::Retry) => {
                 !self.still_member(ingester)
@@ -248,7 +258,8 @@ impl Frontend {
             return Err(failed(failure.message));
         }
         tracing::info!(job = work.subject(), %failure, "gone since the query was planned");
-        self.store.poll().await.map(drop).map_err(|error| failed(error.to_string()))
+        self.store.poll().await.map_err(|error| failed(error.to_string()))?;
+        Ok(inherited)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     block::{
         BlockError,
         page::{Column, Entries, Values},
-        schema::{Leaf, Part, Spec, depth},
+        schema::{Leaf, Part, Slots, Spec, depth},
     },
     model::{SpanId, TraceId},
     table::{Attributes, Code, Level, Offsets, SpanTable, Strings},
@@ -63,7 +63,8 @@ impl Assembly {
             Leaf::Attribute(..) => Ok(()),
             leaf if self.only_levels.contains(&leaf) => Ok(()),
             Leaf::Slot(level, slot) => {
-                let sparse = Sparse::read(spec, column, self.owners(level), &mut self.table.strings)?;
+                let owners = self.owners(level);
+                let sparse = Sparse::read(spec, level, column, owners, &mut self.table.strings)?;
                 self.slots.push((level, slot, sparse));
                 Ok(())
             }
@@ -100,7 +101,7 @@ impl Assembly {
     /// The table, with the values of its attributes as `read` has them.
     pub(crate) fn finish(
         mut self,
-        wanted: &Wanted,
+        names: &Slots,
         read: impl Fn(Leaf) -> Result<Column, BlockError>,
     ) -> Result<SpanTable, BlockError> {
         let mut all_keys = std::mem::take(&mut self.keys);
@@ -109,7 +110,8 @@ impl Assembly {
             let at = all_keys.iter().position(|(of, _)| *of == level);
             let keys = at.map(|at| all_keys.swap_remove(at).1);
             let slots = self.slots.iter().filter(|(of, ..)| *of == level);
-            let slots = slots.filter_map(|(_, slot, sparse)| Some((wanted.slot(level, *slot)?, sparse)));
+            let name = |slot: usize| names.at(level).get(slot).map(|slot| slot.name.as_str());
+            let slots = slots.filter_map(|(_, slot, sparse)| Some((name(*slot)?, sparse)));
             let slots: Vec<_> = slots.collect();
             let strings = &mut self.table.strings;
             let generic = match keys {

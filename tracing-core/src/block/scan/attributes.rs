@@ -24,11 +24,20 @@ pub(crate) struct Keys {
 }
 
 /// A column that only some of its owners have a value in.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sparse {
+    /// Ascending by owner, one each.
+    values: Vec<Given>,
+    elements: Vec<u64>,
+}
+
+/// What one owner has in such a column. Several values are an array.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    owner: u32,
     kind: ValueKind,
-    /// Owner and payload, ascending by owner.
-    values: Vec<(u32, u64)>,
+    /// As in [`Attributes`], with the elements of the column.
+    payload: u64,
 }
 
 /// The value of one entry while it is gathered: its type, and its payloads in a buffer.
@@ -224,33 +233,60 @@ impl Attributes {
 }
 
 impl Sparse {
-    /// Reads an optional column of `owners` rows.
+    /// Reads a column of `owners` rows of `level`, some of which have a value in it, or several.
     pub(crate) fn read(
         spec: &Spec,
+        level: Level,
         column: Column,
         owners: usize,
         strings: &mut Strings,
     ) -> Result<Self, BlockError> {
-        let (mut owner, mut places) = (0_u32, Vec::new());
-        for &def in &column.def {
-            if def == spec.def {
-                places.push(owner);
-            }
-            owner += u32::from(def >= spec.rep);
-        }
-        if owner as usize != owners || places.len() != column.values.len() {
-            return Err(misfit(spec, owner as usize, owners));
-        }
-        let (kind, values) = match column.values {
-            Values::Numbers(numbers) => (ValueKind::Int, places.into_iter().zip(numbers).collect()),
+        let (kind, payloads) = match column.values {
+            Values::Numbers(numbers) => (ValueKind::Int, numbers),
             Values::Bytes(entries) => {
                 let mut codes = Codes::new(&entries);
                 let mut code = |entry: &u32| codes.get(&entries, *entry, strings).payload();
-                let codes: Vec<_> = entries.indexes.iter().map(&mut code).collect();
-                (ValueKind::String, places.into_iter().zip(codes).collect())
+                (ValueKind::String, entries.indexes.iter().map(&mut code).collect())
             }
         };
-        Ok(Self { kind, values })
+        let (depth, mut rows, mut payloads) = (depth(level), 0_u32, payloads.into_iter());
+        let mut sparse = Self::default();
+        for (&rep, &def) in column.rep.iter().zip(&column.def) {
+            rows += u32::from(rep <= depth && def >= depth);
+            if def != spec.def {
+                continue;
+            }
+            let (Some(owner), Some(payload)) = (rows.checked_sub(1), payloads.next()) else {
+                return Err(misfit(spec, rows as usize, owners));
+            };
+            match sparse.values.last_mut().filter(|given| given.owner == owner) {
+                Some(given) => given.more(payload, &mut sparse.elements),
+                None => sparse.values.push(Given { owner, kind, payload }),
+            }
+        }
+        if rows as usize != owners || payloads.len() > 0 {
+            return Err(misfit(spec, rows as usize, owners));
+        }
+        Ok(sparse)
+    }
+}
+
+impl Given {
+    /// Another value of the same owner, which follows at once.
+    fn more(&mut self, payload: u64, elements: &mut Vec<u64>) {
+        let array = match self.kind {
+            ValueKind::String => ValueKind::Strings,
+            ValueKind::Int => ValueKind::Ints,
+            _ => {
+                // The array so far ends where the elements do.
+                elements.push(payload);
+                self.payload += 1;
+                return;
+            }
+        };
+        let start = elements.len() as u64;
+        elements.extend([self.payload, payload]);
+        (self.kind, self.payload) = (array, start << 32 | 2);
     }
 }
 
@@ -264,23 +300,32 @@ pub(crate) fn merge(generic: Attributes, slots: &[(&str, &Sparse)], strings: &mu
     let more: usize = slots.iter().map(|(_, sparse, _)| sparse.values.len()).sum();
     let room = generic.key.len() + more;
     let mut merged = Attributes {
-        offsets: Offsets(Vec::with_capacity(generic.offsets.0.len())),
+        offsets: Offsets::default(),
         key: Vec::with_capacity(room),
         kind: Vec::with_capacity(room),
         value: Vec::with_capacity(room),
         elements: generic.elements,
     };
-    merged.offsets.0.push(0);
+    // Where the elements of each column begin among all.
+    let bases: Vec<u64> = slots
+        .iter()
+        .map(|(_, sparse, _)| {
+            let base = merged.elements.len() as u64;
+            merged.elements.extend_from_slice(&sparse.elements);
+            base << 32
+        })
+        .collect();
     for owner in 0..generic.offsets.parents() {
         let range = generic.offsets.range(owner);
         merged.key.extend_from_slice(generic.key.get(range.clone()).unwrap_or_default());
         merged.kind.extend_from_slice(generic.kind.get(range.clone()).unwrap_or_default());
         merged.value.extend_from_slice(generic.value.get(range).unwrap_or_default());
-        for (key, sparse, next) in &mut slots {
-            if let Some((_, payload)) = sparse.values.get(*next).filter(|(of, _)| *of as usize == owner) {
+        for ((key, sparse, next), base) in slots.iter_mut().zip(&bases) {
+            if let Some(given) = sparse.values.get(*next).filter(|given| given.owner as usize == owner) {
+                let is_array = matches!(given.kind, ValueKind::Strings | ValueKind::Ints);
                 merged.key.push(*key);
-                merged.kind.push(sparse.kind);
-                merged.value.push(*payload);
+                merged.kind.push(given.kind);
+                merged.value.push(given.payload + if is_array { *base } else { 0 });
                 *next += 1;
             }
         }

@@ -3,7 +3,7 @@
 use crate::{
     block::{
         BlockError, Footer,
-        schema::{Leaf, Part, Slots, specs},
+        schema::{Leaf, Part, Slots},
     },
     table::{Column, Level, Projection},
 };
@@ -12,7 +12,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Wanted {
     projection: Projection,
-    slots: Slots,
 }
 
 /// The columns of one row group to read first.
@@ -51,8 +50,8 @@ const LINK: [Leaf; 4] =
     [Leaf::Dropped(Level::Link), Leaf::LinkTraceState, Leaf::LinkTraceId, Leaf::LinkSpanId];
 
 impl Wanted {
-    pub(crate) fn new(projection: Projection, slots: Slots) -> Self {
-        Self { projection, slots }
+    pub(crate) fn new(projection: Projection) -> Self {
+        Self { projection }
     }
 
     /// The keys that are wanted at a level; `None` for all of them.
@@ -70,32 +69,29 @@ impl Wanted {
         self.keys(level).is_none_or(|keys| !keys.is_empty())
     }
 
-    /// The attribute that a slot holds.
-    pub(crate) fn slot(&self, level: Level, slot: usize) -> Option<&str> {
-        self.slots.at(level).get(slot)?.as_deref()
-    }
-
     /// The columns to read of a row group.
     pub(crate) fn columns(&self, footer: &Footer, group: usize) -> Result<Plan, BlockError> {
+        let slots = footer.schema().slots();
         let leaves: Vec<_> = match &self.projection {
-            Projection::Everything => specs().into_iter().map(|spec| spec.leaf).collect(),
+            Projection::Everything => {
+                footer.schema().specs().iter().map(|spec| spec.leaf).filter(|leaf| is_kept(*leaf)).collect()
+            }
             Projection::Some { columns, .. } => {
                 columns.iter().flat_map(|column| leaves(*column)).copied().collect()
             }
         };
         let mut plan = Plan { leaves, ..Plan::default() };
-        plan.leaves.retain(|leaf| !matches!(leaf, Leaf::TraceIdText | Leaf::TraceDuration | Leaf::Slot(..)));
         for level in LEVELS {
             let Some(keys) = self.keys(level) else {
-                self.all_slots(level, &mut plan);
+                plan.all_slots(level, slots);
                 continue;
             };
             if keys.is_empty() {
                 continue;
             }
             plan.leaves.push(Leaf::Attribute(level, Part::Key));
-            let slots = self.slots.at(level).iter().enumerate();
-            let wanted = slots.filter(|(_, name)| name.as_deref().is_some_and(|name| keys.contains(&name)));
+            let slots = slots.at(level).iter().enumerate();
+            let wanted = slots.filter(|(_, slot)| keys.contains(&slot.name.as_str()));
             plan.leaves.extend(wanted.map(|(slot, _)| Leaf::Slot(level, slot)));
         }
         plan.spine = Some(plan.cheapest(&SPAN, footer, group)?);
@@ -117,14 +113,19 @@ impl Wanted {
         plan.leaves.dedup();
         Ok(plan)
     }
+}
 
-    fn all_slots(&self, level: Level, plan: &mut Plan) {
-        let slots = self.slots.at(level).iter().enumerate().filter(|(_, name)| name.is_some());
-        plan.leaves.extend(slots.map(|(slot, _)| Leaf::Slot(level, slot)));
-    }
+/// Whether a table has a place for it. Slots are added one by one; the others follow from what is kept.
+fn is_kept(leaf: Leaf) -> bool {
+    use Leaf::{ChildCount, Rounded, ScopeSpans, Slot, TraceDuration, TraceIdText};
+    !matches!(leaf, TraceIdText | TraceDuration | ChildCount | ScopeSpans | Rounded(_) | Slot(..))
 }
 
 impl Plan {
+    fn all_slots(&mut self, level: Level, slots: &Slots) {
+        self.leaves.extend((0..slots.at(level).len()).map(|slot| Leaf::Slot(level, slot)));
+    }
+
     /// The one of `candidates` that is read anyway, or else the smallest, which is then read for its levels.
     fn cheapest(&mut self, candidates: &[Leaf], footer: &Footer, group: usize) -> Result<Leaf, BlockError> {
         if let Some(leaf) = candidates.iter().find(|leaf| self.leaves.contains(leaf)) {

@@ -73,7 +73,7 @@ pub(super) enum Values<'a> {
     Double(&'a [u64]),
     Bool(&'a [bool]),
     /// Ids and other bytes that are not worth a dictionary.
-    Bytes(&'a [&'a [u8]]),
+    Bytes(Vec<&'a [u8]>),
 }
 
 /// Compression, with the buffers that every page needs.
@@ -226,7 +226,7 @@ impl Chunk {
             }
             Values::Bytes(values) => {
                 encode::delta_length(out, values.iter().copied());
-                let bounds = values.iter().min().zip(values.iter().max());
+                let bounds = values.iter().min().zip(values.iter().max()).filter(|_| !self.spec.blob);
                 let bounds = bounds.map(|(min, max)| Bounds::Bytes(min.to_vec(), max.to_vec()));
                 (Encoding::DELTA_LENGTH_BYTE_ARRAY, bounds)
             }

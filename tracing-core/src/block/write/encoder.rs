@@ -1,6 +1,6 @@
 //! The columns of one page, each encoded straight from the tables.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, ops::Range};
 
 use super::{
     chunk::{Chunk, Press, Values},
@@ -11,9 +11,9 @@ use super::{
 use crate::{
     block::{
         BlockError,
-        schema::{Leaf, Part, Slots},
+        schema::{Kind, Leaf, Part, Spec},
     },
-    table::{Code, Level, SpanTable, ValueKind},
+    table::{Code, Level, SpanTable, Tree, ValueKind},
 };
 
 /// Encodes a page's columns one after the other.
@@ -161,49 +161,78 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
     /// A column of ids, or one that is worked out.
     fn made(&mut self, chunk: &mut Chunk, leaf: Leaf) -> Result<(), BlockError> {
         let page = self.page;
-        let (traces, spans, links) = (&page.rows.traces, &page.rows.spans, &page.rows.links);
-        let (sources, press) = (&*self.sources, &mut *self.press);
+        let (traces, links) = (&page.rows.traces, &page.rows.links);
+        let (spans, scopes) = (&page.rows.spans, &page.rows.scopes);
+        let (of_spans, of_links) = (&page.shape.spans, &page.shape.links);
+        let sources = &*self.sources;
         let text: Vec<String>;
-        let mut durations: Vec<i64> = Vec::new();
+        let (durations, int32): (Vec<i64>, Vec<i32>);
         let (levels, values) = match leaf {
             Leaf::TraceDuration => {
                 let starts = sources.values(traces, |t| &t.traces.start);
                 let times = sources.values(traces, |t| &t.traces.end).zip(starts);
                 durations = times.map(|(end, start)| end.saturating_sub(start).cast_signed()).collect();
-                (&page.shape.traces, Vec::new())
+                (&page.shape.traces, Values::Int64(&durations))
+            }
+            Leaf::ChildCount => {
+                int32 = child_counts(sources, traces);
+                (of_spans, Values::Int32(&int32))
+            }
+            Leaf::ScopeSpans => {
+                let counts = |(table, rows): (&SpanTable, Range<usize>)| {
+                    rows.map(|row| table.scopes.spans.range(row).len() as i32).collect::<Vec<_>>()
+                };
+                int32 = sources.each(scopes).flat_map(counts).collect();
+                (&page.shape.scopes, Values::Int32(&int32))
+            }
+            Leaf::Rounded(by) => {
+                let starts = sources.values(spans, |t| &t.spans.start);
+                int32 = starts.map(|start| rounded(start, by)).collect();
+                (of_spans, Values::Int32(&int32))
             }
             Leaf::TraceIdText => {
                 text = sources.values(traces, |t| &t.traces.id).map(|id| id.trimmed_hex()).collect();
-                (&page.shape.traces, text.iter().map(String::as_bytes).collect())
+                (&page.shape.traces, Values::Bytes(text.iter().map(String::as_bytes).collect()))
             }
-            _ => match leaf {
-                Leaf::SpanId => (&page.shape.spans, slices(sources, spans, span_id)),
-                Leaf::ParentSpanId => (&page.shape.spans, slices(sources, spans, parent_id)),
-                Leaf::LinkTraceId => (&page.shape.links, slices(sources, links, link_trace_id)),
-                Leaf::LinkSpanId => (&page.shape.links, slices(sources, links, link_span_id)),
-                _ => (&page.shape.traces, slices(sources, traces, trace_id)),
-            },
+            Leaf::SpanId => (of_spans, Values::Bytes(slices(sources, spans, span_id))),
+            Leaf::ParentSpanId => (of_spans, Values::Bytes(slices(sources, spans, parent_id))),
+            Leaf::LinkTraceId => (of_links, Values::Bytes(slices(sources, links, link_trace_id))),
+            Leaf::LinkSpanId => (of_links, Values::Bytes(slices(sources, links, link_span_id))),
+            _ => (&page.shape.traces, Values::Bytes(slices(sources, traces, trace_id))),
         };
         let size = (page.traces, levels.len());
-        let values =
-            if leaf == Leaf::TraceDuration { Values::Int64(&durations) } else { Values::Bytes(&values) };
-        chunk.page(press, &sources.strings, size, |out| levels.put(out), &values)
+        chunk.page(self.press, &sources.strings, size, |out| levels.put(out), &values)
     }
 
     fn slot(&mut self, chunk: &mut Chunk, level: Level, slot: usize) -> Result<(), BlockError> {
         let Some((gathered, _)) = of_level(self.page, level) else { return Ok(()) };
-        let values = gathered.slots.get(slot).map_or(&[][..], Vec::as_slice);
+        let given = gathered.slots.get(slot).map_or(&[][..], Vec::as_slice);
         let levels = self.page.shape.of(level);
-        let size = (self.page.traces, levels.len());
-        let present = |out: &mut Vec<u8>| levels.put_optional(out, values.iter().map(|(owner, _)| *owner));
-        if Slots::is_int(level, slot) {
+        let Spec { kind, blob, rep, .. } = *chunk.spec;
+        let strings = &self.sources.strings;
+        let values = if kind == Kind::Int64 {
             self.int64.clear();
-            self.int64.extend(values.iter().map(|(_, value)| value.cast_signed()));
-            return chunk.page(self.press, &self.sources.strings, size, present, &Values::Int64(&self.int64));
+            self.int64.extend(given.iter().map(|(_, value)| value.cast_signed()));
+            Values::Int64(&self.int64)
+        } else if blob {
+            let text = |(_, code): &(u32, u64)| strings.text(Code::from_payload(*code)).as_bytes();
+            Values::Bytes(given.iter().map(text).collect())
+        } else {
+            self.codes.clear();
+            self.codes.extend(given.iter().map(|(_, value)| *value as u32));
+            Values::Text(&self.codes)
+        };
+        let owners = given.iter().map(|(owner, _)| *owner);
+        if rep == levels.depth {
+            let size = (self.page.traces, levels.len());
+            return chunk.page(self.press, strings, size, |out| levels.put_optional(out, owners), &values);
         }
-        self.codes.clear();
-        self.codes.extend(values.iter().map(|(_, value)| *value as u32));
-        chunk.page(self.press, &self.sources.strings, size, present, &Values::Text(&self.codes))
+        let mut counts = vec![0; levels.rows];
+        owners.for_each(|owner| {
+            counts.get_mut(owner as usize).into_iter().for_each(|count| *count += 1);
+        });
+        let below = levels.below(counts.into_iter());
+        chunk.page(self.press, strings, (self.page.traces, below.len()), |out| below.put(out), &values)
     }
 
     fn attribute(&mut self, chunk: &mut Chunk, level: Level, part: Part) -> Result<(), BlockError> {
@@ -281,6 +310,21 @@ fn link_trace_id(table: &SpanTable, at: usize) -> Option<&[u8]> {
 
 fn link_span_id(table: &SpanTable, at: usize) -> Option<&[u8]> {
     table.links.span_id.get(at).map(|id| &**id)
+}
+
+/// For each span of the traces, how many children it has.
+fn child_counts<T: Borrow<SpanTable>>(sources: &Sources<T>, traces: &Runs) -> Vec<i32> {
+    let (mut counts, mut tree) = (Vec::new(), Tree::default());
+    for (table, rows) in sources.each(traces) {
+        rows.for_each(|trace| tree.child_counts(&table.spans, table.spans_of_trace(trace), &mut counts));
+    }
+    counts
+}
+
+/// The interval of `by` seconds in which a time lies; the end of an interval belongs to it, and 0 to the first.
+fn rounded(nanos: u64, by: u16) -> i32 {
+    let interval = nanos.saturating_sub(1) / (u64::from(by) * 1_000_000_000);
+    (interval as u32).cast_signed()
 }
 
 /// The values that entries have in one of the typed columns.

@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use super::{complete, levels::Levels};
 use crate::{
     block::{
-        BlockError,
-        schema::Slots,
+        BlockError, DedicatedKind,
+        schema::Slot,
         sketch::{Memo, SketchBuilder},
     },
     table::{Attributes, Code, Level, SpanTable, Strings, ValueKind},
@@ -85,7 +85,7 @@ pub(super) struct Gathered {
     /// As in [`Attributes`].
     pub(super) value: Vec<u64>,
     pub(super) elements: Vec<u64>,
-    /// Owners and payloads of each slot.
+    /// Owners and payloads of each slot, ascending by owner; an array has one for each of its elements.
     pub(super) slots: Vec<Vec<(u32, u64)>>,
 }
 
@@ -260,7 +260,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
 
     /// The attributes of one level of a page.
     pub(super) fn attributes(&mut self, rows: &Rows, level: Level, placing: &Placing) -> Gathered {
-        let mut gathered = Gathered { slots: vec![Vec::new(); placing.slots], ..Gathered::default() };
+        let mut gathered = Gathered { slots: vec![Vec::new(); placing.slots.len()], ..Gathered::default() };
         let mut owner = 0;
         for run in &rows.of(level).runs {
             let Some(source) = self.held.get_mut(run.table as usize) else { continue };
@@ -299,26 +299,28 @@ fn recode(known: &mut [u32], code: Code, from: &Strings, to: &mut Strings, text:
 /// Which attributes of a level have a column of their own.
 #[derive(Debug)]
 pub(super) struct Placing {
-    level: Level,
-    slots: usize,
+    /// Of each slot, the kinds of value that it takes.
+    slots: Vec<(ValueKind, Option<ValueKind>)>,
     /// By the row group's code of a key: the slot. Short, as these keys are interned first.
     by_key: Vec<Option<usize>>,
 }
 
 impl Placing {
     /// For a row group whose strings are still empty.
-    pub(super) fn new(slots: &Slots, level: Level, strings: &mut Strings) -> Self {
-        let mut by_key = Vec::new();
-        let slots = slots.at(level);
-        for (slot, name) in slots.iter().enumerate() {
-            let Some(name) = name else { continue };
-            let code = strings.intern(name).index();
+    pub(super) fn new(slots: &[Slot], arrays: bool, strings: &mut Strings) -> Self {
+        let (mut by_key, mut kinds) = (Vec::new(), Vec::with_capacity(slots.len()));
+        for (at, slot) in slots.iter().enumerate() {
+            kinds.push(match slot.kind {
+                DedicatedKind::String => (ValueKind::String, arrays.then_some(ValueKind::Strings)),
+                DedicatedKind::Int => (ValueKind::Int, None),
+            });
+            let code = strings.intern(&slot.name).index();
             by_key.resize(by_key.len().max(code + 1), None);
             if let Some(known @ None) = by_key.get_mut(code) {
-                *known = Some(slot);
+                *known = Some(at);
             }
         }
-        Self { level, slots: slots.len(), by_key }
+        Self { slots: kinds, by_key }
     }
 }
 
@@ -362,17 +364,27 @@ impl Gathered {
     }
 
     /// Puts the attribute into a column of its own, if it has one, fits its type, and is the first of
-    /// that name.
+    /// that name. An array of one element does not fit: it would read back as its element.
     fn place(&mut self, kind: ValueKind, value: u64, owner: u32, name: u32, placing: &Placing) -> bool {
         let Some(Some(slot)) = placing.by_key.get(name as usize).copied() else { return false };
-        let wanted = if Slots::is_int(placing.level, slot) { ValueKind::Int } else { ValueKind::String };
-        let fits = kind == wanted;
-        match self.slots.get_mut(slot) {
-            Some(values) if fits && values.last().is_none_or(|(last, _)| *last != owner) => {
-                values.push((owner, value));
-                true
-            }
-            _ => false,
+        let (Some(&(scalar, array)), Some(values)) = (placing.slots.get(slot), self.slots.get_mut(slot))
+        else {
+            return false;
+        };
+        if values.last().is_some_and(|(last, _)| *last == owner) {
+            return false;
         }
+        if kind == scalar {
+            values.push((owner, value));
+            return true;
+        }
+        let (start, length) = ((value >> 32) as usize, (value & 0xffff_ffff) as usize);
+        if array != Some(kind) || length < 2 {
+            return false;
+        }
+        let elements = self.elements.get(start..start + length).unwrap_or_default();
+        values.extend(elements.iter().map(|element| (owner, *element)));
+        self.elements.truncate(start);
+        true
     }
 }

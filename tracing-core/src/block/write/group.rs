@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     block::{
-        BlockError, Sketch,
-        schema::{Slots, Spec, specs},
+        BlockError, Sketch, Version,
+        schema::{Schema, Slots, Spec},
         sketch::SketchBuilder,
     },
     table::{Code, Level, Offsets, SpanTable, ValueKind},
@@ -29,6 +29,8 @@ pub(super) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Spa
 pub(super) struct Group<T> {
     specs: Vec<Arc<Spec>>,
     slots: Slots,
+    /// Whether slots take arrays.
+    arrays: bool,
     sources: Sources<T>,
     placing: Vec<Placing>,
     chunks: Vec<Chunk>,
@@ -56,10 +58,11 @@ pub(super) struct Page {
 }
 
 impl<T: Borrow<SpanTable>> Group<T> {
-    pub(super) fn new(slots: &Slots, page_rows: usize) -> Result<Self, BlockError> {
+    pub(super) fn new(schema: &Schema, page_rows: usize) -> Result<Self, BlockError> {
         let mut group = Self {
-            specs: specs().into_iter().map(Arc::new).collect(),
-            slots: slots.clone(),
+            specs: schema.specs().iter().cloned().map(Arc::new).collect(),
+            slots: schema.slots().clone(),
+            arrays: schema.version() == Version::V5,
             sources: Sources::new(),
             placing: Vec::new(),
             chunks: Vec::new(),
@@ -79,7 +82,8 @@ impl<T: Borrow<SpanTable>> Group<T> {
     fn begin(&mut self) {
         self.sources = Sources::new();
         let strings = &mut self.sources.strings;
-        self.placing = LEVELS.iter().map(|level| Placing::new(&self.slots, *level, strings)).collect();
+        let placing = |level: &Level| Placing::new(self.slots.at(*level), self.arrays, strings);
+        self.placing = LEVELS.iter().map(placing).collect();
         self.chunks = self.specs.iter().map(|spec| Chunk::new(Arc::clone(spec))).collect();
         (self.rows, self.estimate, self.held) = (0, 0, 0);
     }

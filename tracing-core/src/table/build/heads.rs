@@ -211,23 +211,9 @@ fn decode_scope(to: &mut Scopes, strings: &mut Strings, bytes: &[u8]) -> Result<
 
 /// What makes two owners' attributes the same: the same entries, in whatever order of their keys.
 fn push_content(content: &mut Vec<u64>, attributes: &Attributes, owner: usize) {
-    let mut entries: Vec<usize> = attributes.offsets.range(owner).collect();
-    entries.sort_by_key(|&entry| attributes.key.get(entry));
-    for entry in entries {
-        let (Some(key), Some(&kind), Some(&payload)) =
-            (attributes.key.get(entry), attributes.kind.get(entry), attributes.value.get(entry))
-        else {
-            continue;
-        };
-        content.push(key.payload() << 8 | kind as u64);
-        match kind {
-            ValueKind::Strings | ValueKind::Ints | ValueKind::Doubles | ValueKind::Bools => {
-                let (start, len) = ((payload >> 32) as usize, (payload & 0xffff_ffff) as usize);
-                content.push(len as u64);
-                content.extend_from_slice(attributes.elements.get(start..start + len).unwrap_or_default());
-            }
-            _ => content.push(payload),
-        }
+    for (head, payloads) in attributes.unordered(owner) {
+        content.extend([head, payloads.len() as u64]);
+        content.extend_from_slice(payloads);
     }
 }
 

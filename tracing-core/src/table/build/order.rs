@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 
 use super::Stage;
 use crate::model::SpanId;
-use crate::table::columns::{Attributes, ValueKind};
+use crate::table::columns::Attributes;
 
 /// Room that is used again from trace to trace.
 #[derive(Debug, Default)]
@@ -134,19 +134,11 @@ fn content(stage: &Stage, row: usize, each: &mut impl FnMut(u64)) {
 }
 
 fn attributes(of: &Attributes, owner: usize, each: &mut impl FnMut(u64)) {
-    let entries = of.offsets.range(owner);
+    let entries = of.unordered(owner);
     each(entries.len() as u64);
-    for entry in entries {
-        let kind = of.kind.get(entry).copied().unwrap_or(ValueKind::Unsupported);
-        let payload = of.value.get(entry).copied().unwrap_or_default();
-        each(of.key.get(entry).map_or(0, |key| key.payload() << 8 | kind as u64));
-        match kind {
-            ValueKind::Strings | ValueKind::Ints | ValueKind::Doubles | ValueKind::Bools => {
-                let (start, len) = ((payload >> 32) as usize, (payload & 0xffff_ffff) as usize);
-                each(len as u64);
-                of.elements.get(start..start + len).unwrap_or_default().iter().for_each(|&e| each(e));
-            }
-            _ => each(payload),
-        }
+    for (head, payloads) in entries {
+        each(head);
+        each(payloads.len() as u64);
+        payloads.iter().for_each(|&payload| each(payload));
     }
 }

@@ -5,6 +5,8 @@
 //! client and the server it called (Zipkin): a server below it belongs to the client, any other span to
 //! the server.
 
+use std::ops::Range;
+
 use crate::model::SpanId;
 use crate::table::columns::Spans;
 
@@ -12,8 +14,9 @@ const CLIENT: u8 = 3;
 const SERVER: u8 = 2;
 const NONE: u32 = u32::MAX;
 
+/// Who is whose parent, in one trace after the other.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     by_id: Vec<(SpanId, u32)>,
     first_child: Vec<u32>,
     next_sibling: Vec<u32>,
@@ -29,10 +32,7 @@ impl Scratch {
         spans.parent.resize(len, 0);
         let (ids, parents, kinds) =
             (tail(&spans.id, first), tail(&spans.parent_id, first), tail(&spans.kind, first));
-        self.by_id.clear();
-        self.by_id.extend(ids.iter().zip(0..).map(|(&id, row)| (id, row)));
-        self.by_id.sort_unstable();
-        if self.by_id.windows(3).any(|three| matches!(three, [a, _, c] if a.0 == c.0)) {
+        if self.index(ids) {
             return;
         }
         self.first_child.clear();
@@ -52,6 +52,32 @@ impl Scratch {
         }
         let (left, right) = (tail_mut(&mut spans.left, first), tail_mut(&mut spans.right, first));
         self.walk(left, right, tail_mut(&mut spans.parent, first));
+    }
+
+    /// Appends how many children each of the spans `rows`, which are one trace, has: also where no root
+    /// reaches it, as Tempo counts them, but 0 for all where a nested set has only zeros.
+    pub(crate) fn child_counts(&mut self, spans: &Spans, rows: Range<usize>, counts: &mut Vec<i32>) {
+        let ids = spans.id.get(rows.clone()).unwrap_or_default();
+        let parents = spans.parent_id.get(rows.clone()).unwrap_or_default();
+        let kinds = spans.kind.get(rows).unwrap_or_default();
+        let first = counts.len();
+        counts.resize(first + ids.len(), 0);
+        let ambiguous = self.index(ids);
+        if ambiguous || !parents.iter().any(|parent| parent.is_zero()) {
+            return;
+        }
+        for (parent, kind) in parents.iter().zip(kinds).filter(|(parent, _)| !parent.is_zero()) {
+            let above = self.parent(*parent, *kind, kinds).map(|row| first + row as usize);
+            above.and_then(|at| counts.get_mut(at)).into_iter().for_each(|count| *count += 1);
+        }
+    }
+
+    /// Finds the rows of ids; answers whether one stands there more than twice.
+    fn index(&mut self, ids: &[SpanId]) -> bool {
+        self.by_id.clear();
+        self.by_id.extend(ids.iter().zip(0..).map(|(&id, row)| (id, row)));
+        self.by_id.sort_unstable();
+        self.by_id.windows(3).any(|three| matches!(three, [a, _, c] if a.0 == c.0))
     }
 
     fn parent(&self, id: SpanId, child: u8, kinds: &[u8]) -> Option<u32> {
