@@ -4,11 +4,13 @@
 //! one object a commit, put only if absent below the epoch that this writer has claimed, so that a writer
 //! whose epoch was taken over can acknowledge nothing more.
 
-use std::{fmt, io, io::Read, sync::Arc};
+use std::{fmt, io, io::Read, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use uuid::Uuid;
+
+use crate::store::StoreError;
 
 /// The part of a log between two cuts. Its segments go together, once the blocks that hold its records are
 /// stored (rule *block-before-wal-removal*).
@@ -59,6 +61,17 @@ pub enum HomeError {
         /// Directory or prefix.
         at: String,
     },
+    /// Another process holds this epoch of the log by now; what it holds is there, and nothing is added to it.
+    #[error("write-ahead log {at} was taken over: {reason}")]
+    Fenced {
+        /// The epoch.
+        at: String,
+        /// How that was noticed.
+        reason: Arc<str>,
+    },
+    /// The object store did not do what the log needs of it.
+    #[error("write-ahead log: {0}")]
+    Store(#[source] StoreError),
     /// Any other failure.
     #[error("write-ahead log: cannot {action} {at}: {source}")]
     Io {
@@ -74,6 +87,20 @@ pub enum HomeError {
     Closed,
 }
 
+/// How commits are spaced where each costs a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The first append after an idle time waits so long for others.
+    pub first: Duration,
+    /// Least time between the beginnings of two commits.
+    pub least: Duration,
+    /// Greatest such time while something waits.
+    pub most: Duration,
+    /// Bytes of a commit that was worth its request: the time between commits falls while they have as many,
+    /// and rises while they have less.
+    pub worth: u64,
+}
+
 /// Bytes of a segment, read once from its start.
 pub type Source = Box<dyn Read + Send>;
 
@@ -82,6 +109,17 @@ pub type Source = Box<dyn Read + Send>;
 pub trait Home: fmt::Debug + Send + Sync + 'static {
     /// Commits that may be under way at once; they resolve in order. One on disk.
     fn depth(&self) -> usize;
+
+    /// The first generation of the epoch that the home has claimed for this writer; none where the log is to
+    /// count its openings itself.
+    fn epoch(&self) -> Option<Generation> {
+        None
+    }
+
+    /// How commits are spaced; none where a commit follows as soon as the one before has ended.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 
     /// Makes a commit durable. Commits are asked for in order of their sequence numbers; where one fails,
     /// those asked for after it and before its failure was known fail too.

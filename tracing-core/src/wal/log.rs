@@ -23,12 +23,15 @@ use futures::{
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
+    time::Instant,
 };
 use uuid::Uuid;
 
 use super::{
     home::{Commit, Generation, Home, HomeError, Segment},
-    record::{self, Item, Record, RecordError, Scan},
+    record::{self, Record, RecordError},
+    replay::scan,
+    rhythm::Rhythm,
 };
 
 /// Bounds of the queue.
@@ -87,6 +90,8 @@ pub struct Log {
     found: Mutex<BTreeMap<Generation, Vec<Segment>>>,
     /// The last segment written before this opening: the only one whose tail may be torn.
     newest: Option<Segment>,
+    /// The generation that appends go to, as far as rotations were answered.
+    current: Mutex<Generation>,
 }
 
 type Done = oneshot::Sender<Result<Generation, Arc<HomeError>>>;
@@ -125,9 +130,10 @@ impl Log {
             found.entry(segment.generation.clone()).or_default().push(segment);
         }
         let epoch = found.keys().map(|g| g.epoch).max().unwrap_or(0) + 1;
-        let generation = Generation { epoch, number: 0, log: Uuid::new_v4() };
+        let generation = home.epoch().unwrap_or_else(|| Generation { epoch, number: 0, log: Uuid::new_v4() });
         let (queue, queued) = mpsc::unbounded_channel();
         let stats = Arc::new(Stats::default());
+        let current = Mutex::new(generation.clone());
         let task = Task {
             home: home.clone(),
             stats: stats.clone(),
@@ -136,13 +142,15 @@ impl Log {
             sequence: 0,
             failing: false,
             ending: false,
+            rhythm: home.pace().map(Rhythm::new),
         };
         let writer = Mutex::new(Some(tokio::spawn(task.run(queued))));
         let generations = found.keys().cloned().collect();
         let room = Arc::new(Semaphore::new(options.queue_bytes as usize));
         let newest = found.values().flatten().max().cloned();
         let (found, queue_bytes) = (Mutex::new(found), options.queue_bytes);
-        Ok((Self { home, queue, room, queue_bytes, stats, writer, found, newest }, generations))
+        let log = Self { home, queue, room, queue_bytes, stats, writer, found, newest, current };
+        Ok((log, generations))
     }
 
     /// Makes records durable, all or none as far as the caller is told, and answers with the generation
@@ -174,7 +182,17 @@ impl Log {
     pub async fn rotate(&self) -> Result<Generation, Arc<HomeError>> {
         let (done, result) = oneshot::channel();
         self.queue.send(Queued::Rotate { done }).map_err(|_| Arc::new(HomeError::Closed))?;
-        result.await.map_err(|_| Arc::new(HomeError::Closed))
+        let ended = result.await.map_err(|_| Arc::new(HomeError::Closed))?;
+        if let Ok(mut current) = self.current.lock() {
+            *current = Generation { number: ended.number + 1, ..ended.clone() };
+        }
+        Ok(ended)
+    }
+
+    /// The generation that appends go to. While a rotation is under way this is the one that ends.
+    #[must_use]
+    pub fn current(&self) -> Generation {
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Removes what the home holds of a generation, durably.
@@ -206,30 +224,19 @@ impl Log {
         for segment in segments {
             let source = self.home.read(&segment).await?;
             let scanned = spawn_blocking(move || {
-                let mut scan = Scan::new(source);
-                let (mut records, mut damage) = (0, Vec::new());
-                let ended = loop {
-                    match scan.next() {
-                        Ok(Some(Item::Record(record))) => {
-                            records += 1;
-                            visit(record);
-                        }
-                        Ok(Some(Item::Damage(found))) => damage.push(found),
-                        Ok(None) => break Ok(()),
-                        Err(e) => break Err(e),
-                    }
-                };
-                (visit, records, damage, ended)
+                let scanned = scan(source, &mut visit);
+                (visit, scanned)
             });
-            let (back, records, damage, ended) = scanned.await.map_err(|_| Arc::new(HomeError::Closed))?;
+            let (back, scanned) = scanned.await.map_err(|_| Arc::new(HomeError::Closed))?;
             visit = back;
-            total.records += records;
-            for found in damage {
+            total.records += scanned.records;
+            for found in scanned.damage {
                 self.settle(&segment, found, &mut total).await?;
             }
-            ended.map_err(|source| {
-                Arc::new(HomeError::Io { action: "read", at: segment.to_string(), source })
-            })?;
+            if let Some(source) = scanned.failed {
+                let at = segment.to_string();
+                return Err(Arc::new(HomeError::Io { action: "read", at, source }));
+            }
         }
         Ok(total)
     }
@@ -288,6 +295,8 @@ struct Task {
     sequence: u64,
     failing: bool,
     ending: bool,
+    /// When the next commit is due; none where that is at once.
+    rhythm: Option<Rhythm>,
 }
 
 type Answer = (Result<(), Arc<HomeError>>, Waiting);
@@ -298,17 +307,39 @@ impl Task {
         let mut left = VecDeque::new();
         loop {
             let free = under_way.len() < self.home.depth() && !self.ending;
-            if free && let Some(first) = left.pop_front() {
+            let due = left.front().map(|first| self.due(first));
+            if free
+                && due == Some(None)
+                && let Some(first) = left.pop_front()
+            {
                 self.take(first, &mut queued, &mut left, &mut under_way);
                 continue;
             }
+            // In this order always, so that the same happenings have the same outcome.
             tokio::select! {
+                biased;
                 Some((result, waiting)) = next(&mut under_way) => self.acknowledge(&result, waiting),
-                Some(first) = queued.recv(), if free => {
-                    self.take(first, &mut queued, &mut left, &mut under_way);
+                () = until(due.flatten()), if free && due.is_some() => {
+                    if let Some(first) = left.pop_front() {
+                        self.take(first, &mut queued, &mut left, &mut under_way);
+                    }
+                }
+                Some(first) = queued.recv(), if free && left.is_empty() => {
+                    if let Some(rhythm) = &mut self.rhythm {
+                        rhythm.asked(Instant::now());
+                    }
+                    left.push_back(first);
                 }
                 else => break,
             }
+        }
+    }
+
+    /// When what stands first may become a commit; none for at once.
+    fn due(&self, first: &Queued) -> Option<Instant> {
+        match (&self.rhythm, first) {
+            (Some(rhythm), Queued::Append { .. }) => rhythm.due().filter(|due| *due > Instant::now()),
+            _ => None,
         }
     }
 
@@ -358,6 +389,12 @@ impl Task {
             return;
         }
         self.sequence += 1;
+        if let Some(rhythm) = &mut self.rhythm {
+            rhythm.began(Instant::now(), waiting.bytes);
+            if !left.is_empty() {
+                rhythm.asked(Instant::now());
+            }
+        }
         let commit = Commit { generation: self.generation.clone(), sequence: waiting.sequence, frames };
         let commit = self.home.commit(commit);
         under_way.push_back(Box::pin(async move { (commit.await, waiting) }));
@@ -386,6 +423,13 @@ impl Task {
             // A client that went away is not told.
             let _ = done.send(answer);
         }
+    }
+}
+
+/// Resolves at a moment; at once where there is none.
+async fn until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
     }
 }
 

@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("model", &[]),
     ("wire", &["model"]),
     ("traceql", &["model"]),
-    ("wal", &["model"]),
+    ("wal", &["model", "store"]),
     ("table", &["model", "wire", "traceql"]),
     ("block", &["model", "wire", "traceql", "table"]),
     ("policy", &["model", "traceql", "table", "block"]),
