@@ -11,6 +11,7 @@ mod health;
 mod metrics;
 mod storage;
 mod target;
+mod wal;
 
 use std::{
     net::SocketAddr,
@@ -150,6 +151,7 @@ impl App {
             stop: stop.clone(),
             tasks: tasks.clone(),
             checks: Vec::new(),
+            notes: Vec::new(),
         };
         let Services { ingester, http: api, grpc: grpc_routes } = graph.services().await?;
         let measured = middleware::from_fn_with_state(requests, metrics::measure);
@@ -157,7 +159,7 @@ impl App {
         let grpc = grpc.serve(grpc_routes.clone());
         membership.set_state(State::Active).await;
         let receivers = graph.receivers(ingester.clone()).await?;
-        let Graph { registry, target, checks, .. } = graph;
+        let Graph { registry, target, checks, notes, .. } = graph;
 
         let registry = Arc::new(registry);
         let admin = admin::Admin {
@@ -173,7 +175,7 @@ impl App {
         for role in target.roles() {
             health.set(role.name(), Phase::Running);
         }
-        health.set_checks(checks);
+        health.set_checks(checks, notes);
         Ok(Self { health, config, membership, ingester, receivers, http, grpc, end, stop, tasks })
     }
 

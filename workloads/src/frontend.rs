@@ -15,6 +15,7 @@ mod queue;
 mod request;
 mod run;
 mod search;
+mod takeover;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -41,6 +42,7 @@ use crate::{
     overrides::Overrides,
 };
 use metrics::Metrics;
+use takeover::Takeovers;
 
 /// Plans and combines queries. Shared by the HTTP routes, the queue service and queriers of this process.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct Frontend {
     overrides: Arc<Overrides>,
     queue: Arc<Queue<Job>>,
     metrics: Metrics,
+    takeovers: Takeovers,
 }
 
 impl Frontend {
@@ -64,7 +67,8 @@ impl Frontend {
     ) -> Arc<Self> {
         let queue = Arc::new(Queue::new(options.max_outstanding_per_tenant));
         let metrics = Metrics::register(registry, queue.clone());
-        Arc::new(Self { options, store, membership, overrides, queue, metrics })
+        let takeovers = Takeovers::default();
+        Arc::new(Self { options, store, membership, overrides, queue, metrics, takeovers })
     }
 
     /// The gRPC service from which queriers pull jobs.
@@ -98,11 +102,13 @@ impl Frontend {
     pub async fn follow_members(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.membership.watch();
         let mut known: HashSet<_> = self.ingesters().into_iter().collect();
+        self.note_takeovers();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
             }
+            self.note_takeovers();
             let now: HashSet<_> = self.ingesters().into_iter().collect();
             if known.difference(&now).next().is_some()
                 && let Err(error) = self.store.poll().await
@@ -142,6 +148,11 @@ impl Seen {
     /// Those of `metas` that were not seen before; all of them are from now on.
     fn news(&mut self, metas: impl IntoIterator<Item = Arc<Meta>>) -> Vec<Arc<Meta>> {
         metas.into_iter().filter(|meta| self.blocks.insert(meta.id)).collect()
+    }
+
+    /// From now on no ingester was asked: one may hold more than it did.
+    fn ask_all_again(&mut self) {
+        self.ingesters.clear();
     }
 
     /// True where `ingester` was not asked for `tenant` before; it is from now on.

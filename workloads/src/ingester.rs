@@ -2,7 +2,9 @@
 //!
 //! Flow: a push is appended to the write-ahead log, put into the live head, and acknowledged after both. A
 //! head that is old or large is cut: its log generation ends, its spans become one block a tenant on the
-//! stage (a local directory), the generation leaves the log, the block is uploaded and leaves the stage.
+//! stage (a local directory), the generation leaves the log, the block is uploaded and leaves the stage. Where
+//! the log is in the object store, the stage is scratch: the block is uploaded, decided on, made visible, and
+//! then the generation leaves the log (`publish`). What ingesters left there that are gone is claimed (`claims`).
 //!
 //! Guarantees, each with a test that stops between the two steps:
 //! - *wal-before-ack*: what is acknowledged is in the log;
@@ -13,11 +15,14 @@
 //! - *wal-removal-before-upload*: a block leaves the stage only when no log can replay its spans;
 //! - *upload-before-unstage*: a block leaves the stage after its `meta.json` is visible in the store.
 
+mod claims;
 mod error;
 mod head;
+mod journal;
 mod metrics;
 mod options;
 mod pipeline;
+mod publish;
 mod replay;
 mod state;
 
@@ -43,17 +48,21 @@ use tracing_core::{
     block::Meta,
     engine::{Combiner, Engine, EngineError, SearchLimits, SearchPart},
     model::{Tenant, TraceId},
-    store::{Stage, Store},
+    store::{Stage, Store, StoreError},
     table::LiveView,
     traceql::Plan,
-    wal::{Disk, DiskOptions, Log, LogOptions, Record},
+    wal::{Disk, DiskOptions, Log, LogOptions, Logs, Record},
     wire::otlp::TraceSlice,
 };
 
+pub(crate) use claims::{CLAIMED, HELD, entries, parse as parse_claim};
 pub use error::{PushError, StartError};
+use journal::Journal;
 use metrics::Metrics;
-pub use options::IngesterOptions;
+pub use options::{IngesterOptions, WalHome, WhenAway};
 use state::State;
+
+use crate::membership::Membership;
 
 /// Spans of one tenant that were received together.
 #[derive(Clone, Debug)]
@@ -97,6 +106,10 @@ pub struct IngesterStatus {
     pub build_error: Option<String>,
     /// Writes are refused for good: the process is ending.
     pub leaving: bool,
+    /// Where what is pushed is kept until it is in a block.
+    pub wal: String,
+    /// Why the object store takes no log, while it is to.
+    pub store_away: Option<String>,
 }
 
 /// An ingester. Dropping it ends its tasks; what it holds is in the log or on the stage.
@@ -110,8 +123,13 @@ struct Inner {
     options: IngesterOptions,
     store: Arc<Store>,
     engine: Arc<Engine>,
-    log: Log,
+    membership: Arc<Membership>,
+    journal: Journal,
+    /// Epochs that were claimed of late, as they are published.
+    claimed: Mutex<Vec<String>>,
     stage: Stage,
+    /// Blocks of logs in the object store.
+    scratch: Arc<Stage>,
     state: State,
     /// Held for reading by pushes, for writing by a cut (rule *cut-whole*).
     gate: RwLock<()>,
@@ -141,14 +159,20 @@ impl Ingester {
         options: IngesterOptions,
         store: Arc<Store>,
         engine: Arc<Engine>,
+        membership: Arc<Membership>,
         registry: &mut Registry,
     ) -> Result<Arc<Self>, StartError> {
         let disk = Disk::open(DiskOptions::new(&options.wal_dir))?;
         let queue = LogOptions { queue_bytes: options.queue_bytes, ..LogOptions::default() };
         let (log, generations) = Log::open(Arc::new(disk), queue).await?;
-        let root = options.stage_dir.clone();
-        let opened = spawn_blocking(move || Stage::open(root)).await;
-        let (stage, staged) = opened.map_err(|_| StartError::Stopped)??;
+        let (root, scratch) = (options.stage_dir.clone(), options.scratch_dir.clone());
+        let opened = spawn_blocking(move || {
+            let (stage, staged) = Stage::open(root)?;
+            Ok::<_, StoreError>((stage, staged, Self::open_scratch(scratch)?))
+        });
+        let (stage, staged, scratch) = opened.await.map_err(|_| StartError::Stopped)??;
+        let logs = (options.home == WalHome::Object)
+            .then(|| Logs::new(store.objects(), &membership.id(), uuid::Uuid::new_v4()));
         let inner = Arc::new(Inner {
             metrics: Metrics::register(registry),
             state: State::new(),
@@ -162,12 +186,38 @@ impl Ingester {
             options,
             store,
             engine,
-            log,
+            membership,
+            journal: Journal::new(log, logs),
+            claimed: Mutex::default(),
             stage,
+            scratch,
         });
         inner.replay(generations, staged).await?;
+        inner.first_epoch().await;
+        inner.claim_own().await;
         let tasks = Mutex::new(inner.spawn_tasks());
         Ok(Arc::new(Self { inner, tasks }))
+    }
+
+    /// What is left in it can be built again from the log.
+    fn open_scratch(dir: std::path::PathBuf) -> Result<Arc<Stage>, StoreError> {
+        let (stage, left) = Stage::open(dir)?;
+        for block in left {
+            stage.remove(&block.meta.tenant, block.meta.id)?;
+        }
+        Ok(Arc::new(stage))
+    }
+
+    /// Gives up what others say that they have claimed: `claims` are entries as ingesters publish them.
+    pub(crate) fn heed<'a>(&self, claims: impl Iterator<Item = &'a str>) {
+        self.inner.heed(claims);
+    }
+
+    /// What is to be known of an ingester that is ready.
+    pub fn note(&self) -> Option<String> {
+        let away = self.inner.journal.away()?;
+        let home = self.inner.journal.home();
+        Some(format!("the object store is away ({away}); spans are kept: {home}"))
     }
 
     /// Takes spans in. When this answers `Ok`, they survive the loss of the process and of power, and a search
@@ -250,9 +300,12 @@ impl Ingester {
             // They end at their next step; a block that is being built is not waited for.
             let _ = timeout_at(deadline.into(), task).await;
         }
-        self.inner.log.close().await;
+        self.inner.journal.close().await;
         match flushed {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.inner.end_own().await;
+                Ok(())
+            }
             _ => Err(Box::new(self.status())),
         }
     }
@@ -264,6 +317,12 @@ impl Ingester {
     pub fn ready(&self) -> Result<(), String> {
         if self.inner.leaving.load(Ordering::SeqCst) {
             return Err("the ingester is leaving: it cuts and uploads what it holds".to_owned());
+        }
+        if self.inner.journal.open().is_none() {
+            let away = self.inner.journal.away().unwrap_or_default();
+            return Err(format!(
+                "the object store, where the write-ahead log is to be kept, is away: {away}"
+            ));
         }
         Ok(())
     }
@@ -287,7 +346,7 @@ impl Ingester {
         while Arc::strong_count(&inner) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        inner.log.close().await;
+        inner.journal.kill().await;
     }
 }
 
@@ -297,6 +356,7 @@ impl Inner {
         if slices.is_empty() {
             return Ok(());
         }
+        self.disk_budget()?;
         self.wait_for_room().await?;
         let records: Vec<_> = slices
             .iter()
@@ -306,12 +366,24 @@ impl Inner {
         if self.leaving.load(Ordering::SeqCst) {
             return Err(PushError::Leaving);
         }
-        self.log.append(&records).await?;
+        self.append(&records).await?;
         let head = self.state.current();
         let pushed = head.push(&tenant, slices, Instant::now());
         self.metrics.pushed(&tenant, pushed);
         if head.bytes() >= self.options.cut_bytes {
             self.full.notify_one();
+        }
+        Ok(())
+    }
+
+    fn disk_budget(&self) -> Result<(), PushError> {
+        let Some(limit) = self.options.max_disk_bytes else { return Ok(()) };
+        let to_disk = self.journal.open().is_none_or(|open| open.keep.epoch().is_none());
+        let bytes = if to_disk { self.state.disk_bytes() } else { 0 };
+        if bytes >= limit {
+            // What makes room is an upload, which begins with a cut.
+            self.full.notify_one();
+            return Err(PushError::DiskBudget { bytes, limit });
         }
         Ok(())
     }
@@ -343,6 +415,8 @@ impl Inner {
             upload_error: problems.upload.clone(),
             build_error: problems.build.clone(),
             leaving: self.leaving.load(Ordering::SeqCst),
+            wal: self.journal.home(),
+            store_away: self.journal.away(),
         }
     }
 

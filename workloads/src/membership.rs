@@ -93,6 +93,11 @@ impl Membership {
         self.view.clone()
     }
 
+    /// This process's name in the cluster.
+    pub fn id(&self) -> String {
+        self.own.lock().unwrap_or_else(std::sync::PoisonError::into_inner).id.clone()
+    }
+
     /// Where gossip is reached, if it runs.
     pub fn gossip_address(&self) -> Option<SocketAddr> {
         self.gossip.as_ref().map(Gossip::address)

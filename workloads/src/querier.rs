@@ -19,6 +19,7 @@ use vivace_config::Config;
 use crate::{
     frontend::{Failure, FailureKind, Found, Work},
     ingester::Ingester,
+    membership::Membership,
 };
 use ingesters::Ingesters;
 use metrics::Metrics;
@@ -66,10 +67,11 @@ impl Querier {
         options: QuerierOptions,
         engine: Arc<Engine>,
         local: Option<(SocketAddr, Arc<Ingester>)>,
+        membership: Arc<Membership>,
         registry: &mut Registry,
     ) -> Arc<Self> {
         let metrics = Metrics::register(registry);
-        Arc::new(Self { options, engine, ingesters: Ingesters::new(local), metrics })
+        Arc::new(Self { options, engine, ingesters: Ingesters::new(local, membership), metrics })
     }
 
     /// Answers one job. Ends early, with [`FailureKind::Cancelled`], when `cancel` says so.

@@ -133,11 +133,16 @@ pub(crate) fn found(result: v1::JobResult) -> Result<Found, Failure> {
 }
 
 /// A search to be asked of an ingester.
-pub(crate) fn live_search(tenant: &Tenant, search: &Search) -> v1::LiveSearchRequest {
+pub(crate) fn live_search(
+    tenant: &Tenant,
+    search: &Search,
+    taken_over: Vec<String>,
+) -> v1::LiveSearchRequest {
     v1::LiveSearchRequest {
         tenant: tenant.to_string(),
         query: Some(wire_query(&search.form)),
         limits: Some(wire_limits(search.limits)),
+        taken_over,
     }
 }
 
@@ -148,8 +153,8 @@ pub(crate) fn live_found(response: v1::LiveSearchResponse) -> Result<Found, Mess
 }
 
 /// A lookup to be asked of an ingester.
-pub(crate) fn live_lookup(tenant: &Tenant, id: TraceId) -> v1::FindTraceRequest {
-    v1::FindTraceRequest { tenant: tenant.to_string(), trace_id: bytes_of(id) }
+pub(crate) fn live_lookup(tenant: &Tenant, id: TraceId, taken_over: Vec<String>) -> v1::FindTraceRequest {
+    v1::FindTraceRequest { tenant: tenant.to_string(), trace_id: bytes_of(id), taken_over }
 }
 
 /// The parts that an ingester has of a trace.

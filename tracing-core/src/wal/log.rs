@@ -180,13 +180,40 @@ impl Log {
     /// # Errors
     /// [`HomeError::Closed`].
     pub async fn rotate(&self) -> Result<Generation, Arc<HomeError>> {
-        let (done, result) = oneshot::channel();
+        self.rotate_unless(std::future::pending()).await
+    }
+
+    /// As [`Log::rotate`], given up when `cancelled` resolves first: the generation then goes on.
+    ///
+    /// # Errors
+    /// [`HomeError::Closed`], also where it was given up.
+    pub async fn rotate_unless(
+        &self,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Generation, Arc<HomeError>> {
+        let (done, mut result) = oneshot::channel();
         self.queue.send(Queued::Rotate { done }).map_err(|_| Arc::new(HomeError::Closed))?;
-        let ended = result.await.map_err(|_| Arc::new(HomeError::Closed))?;
+        let ended = tokio::select! {
+            biased;
+            ended = &mut result => ended.ok(),
+            () = cancelled => {
+                // What was sent before this counts; after it nothing can be.
+                result.close();
+                result.try_recv().ok()
+            }
+        };
+        let ended = ended.ok_or_else(|| Arc::new(HomeError::Closed))?;
         if let Ok(mut current) = self.current.lock() {
             *current = Generation { number: ended.number + 1, ..ended.clone() };
         }
         Ok(ended)
+    }
+
+    /// Ends at once: nothing more is acknowledged, and what is under way may become durable or not.
+    pub fn abort(&self) {
+        if let Some(task) = self.writer.lock().ok().and_then(|mut writer| writer.take()) {
+            task.abort();
+        }
     }
 
     /// The generation that appends go to. While a rotation is under way this is the one that ends.
@@ -367,11 +394,11 @@ impl Task {
                     frames.push(bytes);
                 }
                 Queued::Rotate { done } if frames.is_empty() => {
-                    let ended = self.generation.clone();
-                    self.generation.number += 1;
-                    waiting.generation = self.generation.clone();
-                    // Whoever asked may have gone; the generation has ended all the same.
-                    let _ = done.send(ended);
+                    // Where whoever asked has gone, it goes on: nobody would know that it had ended.
+                    if done.send(self.generation.clone()).is_ok() {
+                        self.generation.number += 1;
+                        waiting.generation = self.generation.clone();
+                    }
                 }
                 Queued::End if frames.is_empty() => {
                     self.ending = true;

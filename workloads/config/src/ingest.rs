@@ -104,6 +104,19 @@ section! {
         flush_object_storage: Option<bool>,
         partition_ring: Opaque,
         ingest_storage: Opaque,
+        wal: IngesterWal,
+    }
+
+    /// Ours: where an ingester keeps what it has acknowledged and is in no block yet.
+    IngesterWal {
+        /// `disk` or `object`; not set, `object` where the ring's replication factor is 2 or more.
+        home: Option<String>,
+        /// What is done with pushes while the object store that is the log's home cannot be reached: `refuse`
+        /// them, so that they are sent again, or keep them on the local `disk` meanwhile.
+        when_store_is_away: Option<String>,
+        /// Pushes are refused while the log and the blocks that wait for their upload take so many bytes of the
+        /// local disk; not set, until it is full.
+        max_disk_bytes: Option<Size>,
     }
 
     /// How an ingester presents itself.

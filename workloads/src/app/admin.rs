@@ -78,7 +78,10 @@ pub(super) fn router(admin: Admin, prefix: &str) -> Router {
 
 fn ready(health: &Health) -> Response {
     match health.ready() {
-        Ok(()) => "ready".into_response(),
+        Ok(()) => match health.notes() {
+            notes if notes.is_empty() => "ready".into_response(),
+            notes => format!("ready\n{notes}").into_response(),
+        },
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
     }
 }

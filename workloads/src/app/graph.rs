@@ -13,7 +13,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing_core::{engine::Engine, store::Store};
 use vivace_config::Config;
 
-use super::{Health, Phase, Target, health::Check, storage, unknown_method};
+use super::{
+    Health, Phase, Target,
+    health::{Check, Note},
+    storage, unknown_method, wal,
+};
 use crate::{
     api::{self, ApiOptions, StreamService},
     compactor::Compactor,
@@ -44,6 +48,7 @@ pub(super) struct Graph {
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) checks: Vec<(&'static str, Check)>,
+    pub(super) notes: Vec<(&'static str, Note)>,
 }
 
 /// The services that run, and the routes to them.
@@ -99,14 +104,17 @@ impl Graph {
             return Ok(None);
         }
         self.health.set(Role::Ingester.name(), Phase::Starting);
-        let options = storage::ingester(&self.config);
-        let ingester = Ingester::start(options, Arc::clone(store), Arc::clone(engine), &mut self.registry)
-            .await
-            .with_context(|| {
-                format!("ingester: storage.trace.wal.path {}", self.config.storage.trace.wal_path())
-            })?;
+        let mut options = storage::ingester(&self.config);
+        wal::configure(&self.config, &mut options)?;
+        let (store, engine, members) = (Arc::clone(store), Arc::clone(engine), Arc::clone(&self.membership));
+        let ingester =
+            Ingester::start(options, store, engine, members, &mut self.registry).await.with_context(
+                || format!("ingester: storage.trace.wal.path {}", self.config.storage.trace.wal_path()),
+            )?;
         let asked = Arc::clone(&ingester);
         self.checks.push(("Ingester", Box::new(move || asked.ready())));
+        let asked = Arc::clone(&ingester);
+        self.notes.push(("Ingester", Box::new(move || asked.note())));
         Ok(Some(ingester))
     }
 
@@ -138,7 +146,8 @@ impl Graph {
         }
         let options = QuerierOptions::of(&self.config, super::cluster::host_name());
         let local = ingester.map(|ingester| (self.address, ingester));
-        let querier = Querier::new(options, Arc::clone(engine), local, &mut self.registry);
+        let members = Arc::clone(&self.membership);
+        let querier = Querier::new(options, Arc::clone(engine), local, members, &mut self.registry);
         if let Some(frontend) = frontend {
             self.tasks.spawn(Arc::clone(&querier).serve_local(frontend, self.stop.clone()));
         }

@@ -19,11 +19,15 @@ pub enum Phase {
 /// What a service says of itself.
 pub(super) type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What is to be known of a service that is ready.
+pub(super) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The services of the process, and what each says of itself.
 #[derive(Default)]
 pub struct Health {
     services: Mutex<Vec<(&'static str, Phase)>>,
     checks: OnceLock<Vec<(&'static str, Check)>>,
+    notes: OnceLock<Vec<(&'static str, Note)>>,
     stopping: std::sync::atomic::AtomicBool,
 }
 
@@ -44,8 +48,15 @@ impl Health {
     }
 
     /// What services say of themselves, asked each time; set once, when all are there.
-    pub(super) fn set_checks(&self, checks: Vec<(&'static str, Check)>) {
+    pub(super) fn set_checks(&self, checks: Vec<(&'static str, Check)>, notes: Vec<(&'static str, Note)>) {
+        let _ = self.notes.set(notes);
         let _ = self.checks.set(checks);
+    }
+
+    /// What is to be known of services that are ready, one a line.
+    pub fn notes(&self) -> String {
+        let notes = self.notes.get().into_iter().flatten();
+        notes.filter_map(|(name, note)| Some(format!("{name}: {}\n", note()?))).collect()
     }
 
     /// From now on the process is not ready.
@@ -101,7 +112,12 @@ mod tests {
         health.set("ingester", Phase::Starting);
         assert_eq!(health.ready().unwrap_err(), "Some services are not Running:\nStarting: [ingester]\n");
         health.set("ingester", Phase::Running);
-        health.set_checks(vec![("Ingester", Box::new(|| Err("disk is full".to_owned())))]);
+        let note: Note = Box::new(|| Some("the log is on the local disk".to_owned()));
+        health.set_checks(
+            vec![("Ingester", Box::new(|| Err("disk is full".to_owned())))],
+            vec![("Ingester", note), ("Querier", Box::new(|| None))],
+        );
+        assert_eq!(health.notes(), "Ingester: the log is on the local disk\n");
         assert_eq!(health.ready().unwrap_err(), "Ingester not ready: disk is full");
         health.stop();
         assert_eq!(health.ready().unwrap_err(), "Application is stopping");

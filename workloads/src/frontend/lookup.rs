@@ -79,6 +79,7 @@ impl Frontend {
 
 impl Lookup<'_> {
     async fn answer(mut self, tenants: &[Tenant]) -> Result<(Option<FoundTrace>, Cost), QueryError> {
+        self.frontend.heirs(self.run.deadline()).await?;
         for tenant in tenants {
             self.add_ingesters(tenant);
             let metas = self.frontend.store.blocks(tenant).to_vec();
@@ -107,7 +108,9 @@ impl Lookup<'_> {
                     });
                 }
                 Err(failure) => {
-                    self.frontend.look_elsewhere(&done.work, failure).await?;
+                    if self.frontend.look_elsewhere(&done.work, failure, self.run.deadline()).await? {
+                        self.seen.ask_all_again();
+                    }
                     self.add_ingesters(&done.tenant);
                     let metas = self.frontend.store.blocks(&done.tenant).to_vec();
                     self.add_blocks(metas);

@@ -86,6 +86,11 @@ impl Run {
         }
     }
 
+    /// When the query must be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Adds work, to be done after what was added before.
     pub(super) fn add(&mut self, tenant: &Tenant, work: Work) {
         self.cost.jobs += 1;

@@ -18,6 +18,23 @@ pub enum PushError {
     /// The log cannot be written, for want of space or otherwise. It tries again with every push.
     #[error(transparent)]
     Log(Arc<HomeError>),
+    /// The object store is the log's home and cannot be reached.
+    #[error("the object store, where the write-ahead log is kept, is away: {reason}")]
+    StoreAway {
+        /// What the last attempt said.
+        reason: String,
+    },
+    /// Log and waiting blocks take as much of the local disk as they may.
+    #[error(
+        "the write-ahead log and the blocks that wait for their upload take {bytes} bytes of the local disk, \
+         the limit is {limit} (ingester.wal.max_disk_bytes)"
+    )]
+    DiskBudget {
+        /// Bytes they take.
+        bytes: u64,
+        /// Bytes they may take.
+        limit: u64,
+    },
     /// As much is held as may be, and the blocks do not get away fast enough.
     #[error(
         "the ingester holds as many unflushed spans as it may, and no room was made within {} s",
@@ -52,7 +69,11 @@ impl PushError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Record(_) => None,
-            Self::Log(_) | Self::Busy { .. } | Self::Leaving => Some(RETRY),
+            Self::Log(_)
+            | Self::StoreAway { .. }
+            | Self::DiskBudget { .. }
+            | Self::Busy { .. }
+            | Self::Leaving => Some(RETRY),
         }
     }
 
@@ -61,7 +82,10 @@ impl PushError {
         match self {
             Self::Record(_) => "record_too_large",
             Self::Log(home) if matches!(**home, HomeError::Full { .. }) => "disk_full",
+            Self::Log(home) if matches!(**home, HomeError::Fenced { .. }) => "wal_taken_over",
             Self::Log(_) => "wal",
+            Self::StoreAway { .. } => "store_away",
+            Self::DiskBudget { .. } => "disk_budget",
             Self::Busy { .. } => "busy",
             Self::Leaving => "leaving",
         }

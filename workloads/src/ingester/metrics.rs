@@ -57,6 +57,9 @@ pub(super) struct Metrics {
     wal_commits: Gauge<u64, AtomicU64>,
     wal_bytes: Gauge<u64, AtomicU64>,
     wal_failed: Gauge<u64, AtomicU64>,
+    degraded: Gauge,
+    epochs_lost: Counter,
+    epochs_claimed: Counter,
 }
 
 impl Metrics {
@@ -81,6 +84,9 @@ impl Metrics {
             wal_commits: Gauge::default(),
             wal_bytes: Gauge::default(),
             wal_failed: Gauge::default(),
+            degraded: Gauge::default(),
+            epochs_lost: Counter::default(),
+            epochs_claimed: Counter::default(),
         };
         it.register_tempos(registry);
         it.register_ours(registry);
@@ -111,6 +117,12 @@ impl Metrics {
         ours.register("wal_commits", "Group commits since start", self.wal_commits.clone());
         ours.register("wal_bytes", "Bytes committed since start", self.wal_bytes.clone());
         ours.register("wal_failed_commits", "Group commits that failed since start", self.wal_failed.clone());
+        let degraded = "1 while the local disk stands in for the object store";
+        ours.register("wal_degraded", degraded, self.degraded.clone());
+        let lost = "Logs of this ingester that others took over";
+        ours.register("wal_epochs_lost", lost, self.epochs_lost.clone());
+        let claimed = "Logs of ingesters that are gone, taken over";
+        ours.register("wal_epochs_claimed", claimed, self.epochs_claimed.clone());
     }
 
     pub(super) fn pushed(&self, tenant: &Tenant, pushed: Pushed) {
@@ -145,6 +157,19 @@ impl Metrics {
     pub(super) fn replayed(&self, replayed: &Replayed) {
         self.replayed_records.inc_by(replayed.records);
         self.replay_errors.inc_by(replayed.damaged);
+    }
+
+    /// Whether the local disk stands in for the object store.
+    pub(super) fn degraded(&self, degraded: bool) {
+        self.degraded.set(i64::from(degraded));
+    }
+
+    pub(super) fn lost_epoch(&self) {
+        self.epochs_lost.inc();
+    }
+
+    pub(super) fn claimed_epoch(&self) {
+        self.epochs_claimed.inc();
     }
 
     /// Takes over what is not counted as it happens.

@@ -7,6 +7,24 @@ use std::{
 
 use tracing_core::block::WriteOptions;
 
+/// Where the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalHome {
+    /// On the local disk.
+    Disk,
+    /// In the object store.
+    Object,
+}
+
+/// What is done with pushes while the object store that is the log's home is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAway {
+    /// They are refused, and may be sent again.
+    Refuse,
+    /// They are kept on the local disk.
+    Disk,
+}
+
 /// Settings of an ingester.
 #[derive(Clone, Debug)]
 pub struct IngesterOptions {
@@ -14,6 +32,14 @@ pub struct IngesterOptions {
     pub wal_dir: PathBuf,
     /// Directory of blocks that wait for their upload. On the same disk, so that it is sized once.
     pub stage_dir: PathBuf,
+    /// Directory of blocks that the log in the object store can build again.
+    pub scratch_dir: PathBuf,
+    /// Where the log is kept (`ingester.wal.home`).
+    pub home: WalHome,
+    /// `ingester.wal.when_store_is_away`.
+    pub when_away: WhenAway,
+    /// Bytes that log and stage may take of the local disk (`ingester.wal.max_disk_bytes`).
+    pub max_disk_bytes: Option<u64>,
     /// A head is cut when its first span is this old (`ingester.max_block_duration`).
     pub max_block_duration: Duration,
     /// A head is cut when it has received this many bytes: the smaller of `ingester.max_block_bytes` and
@@ -21,6 +47,8 @@ pub struct IngesterOptions {
     pub cut_bytes: u64,
     /// Heads that may wait for their blocks while another takes pushes.
     pub max_frozen: usize,
+    /// Cuts of a log in the object store whose blocks may wait for their publication.
+    pub max_unpublished: usize,
     /// How long a push waits for room before it is refused.
     pub push_wait: Duration,
     /// Bytes that may wait for the log.
@@ -43,9 +71,14 @@ impl IngesterOptions {
         Self {
             wal_dir: dir.join("log"),
             stage_dir: dir.join("blocks"),
+            scratch_dir: dir.join("scratch"),
+            home: WalHome::Disk,
+            when_away: WhenAway::Refuse,
+            max_disk_bytes: None,
             max_block_duration: Duration::from_mins(30),
             cut_bytes: Self::MEMORY_CUT,
             max_frozen: 2,
+            max_unpublished: 4,
             push_wait: Duration::from_secs(5),
             queue_bytes: 16 << 20,
             settle_after: Duration::from_secs(1),

@@ -43,6 +43,7 @@ enum BuildError {
 impl Inner {
     pub(super) fn spawn_tasks(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
         let [cutter, keeper, builder, uploader] = std::array::from_fn(|_| self.clone());
+        let [journal, watcher, publisher] = std::array::from_fn(|_| self.clone());
         // Each ends with the ingester, which is what the result of `run_until_cancelled` says.
         vec![
             tokio::spawn(async move { _ = cutter.until.run_until_cancelled(cutter.cut_when_due()).await }),
@@ -51,6 +52,11 @@ impl Inner {
             tokio::spawn(
                 async move { _ = uploader.until.run_until_cancelled(uploader.upload_staged()).await },
             ),
+            tokio::spawn(async move { _ = journal.until.run_until_cancelled(journal.keep_journal()).await }),
+            tokio::spawn(async move { _ = watcher.until.run_until_cancelled(watcher.watch_logs()).await }),
+            tokio::spawn(async move {
+                _ = publisher.until.run_until_cancelled(publisher.publish_staged()).await;
+            }),
         ]
     }
 
@@ -85,19 +91,27 @@ impl Inner {
             self.settle().await;
             let now = Instant::now();
             self.state.forget(now, self.options.recent_for);
-            self.metrics.observe(&self.state.live_traces(), &self.status(), self.log.stats());
+            self.forget_lost();
+            let open = self.journal.open();
+            let stats = open.as_ref().map_or_else(|| self.journal.disk().stats(), |open| open.log.stats());
+            self.metrics.observe(&self.state.live_traces(), &self.status(), stats);
         }
     }
 
     /// Ends the current head, once there is room for another frozen one. An empty head is left as it is.
     pub(super) async fn cut(&self) -> Result<(), PushError> {
-        self.state.until(|| self.state.waiting().0 < self.options.max_frozen.max(1)).await;
+        let room = || {
+            self.state.waiting().0 < self.options.max_frozen.max(1)
+                && self.state.unpublished() < self.options.max_unpublished.max(1)
+        };
+        self.state.until(room).await;
         let _no_push_meanwhile = self.gate.write().await;
-        if self.state.current().oldest().is_none() {
-            return Ok(());
+        // A head whose epoch was lost is another's to build.
+        let open = self.journal.open().filter(|open| !open.keep.is_lost());
+        if let Some(open) = open.filter(|_| self.state.current().oldest().is_some()) {
+            let generation = open.rotate().await?;
+            self.state.cut(generation);
         }
-        let generation = self.log.rotate().await.map_err(PushError::Log)?;
-        self.state.cut(generation);
         Ok(())
     }
 
@@ -126,7 +140,14 @@ impl Inner {
             for block in &blocks {
                 self.store.read_from(block.meta.id, block.dir.clone());
             }
-            self.state.staged(&cut, &blocks);
+            let known = self.state.staged(&cut, &blocks);
+            if cut.keep.epoch().is_some() {
+                for block in blocks.iter().filter(|_| !known) {
+                    self.store.read_from_store(block.meta.id);
+                    self.unstage_scratch(block);
+                }
+                continue;
+            }
             if self.dies_before("wal removal") || !self.remove_until_done(&cut).await {
                 return;
             }
@@ -141,12 +162,13 @@ impl Inner {
         tenant: &Tenant,
         head: &Arc<TenantHead>,
     ) -> Result<Option<Staged>, BuildError> {
-        let id = block_id(&cut.generation, tenant);
+        let id = block_id(&cut.generation, &cut.keep, tenant);
+        let scratch = cut.keep.epoch().is_some();
         let mut wait = BACKOFF.0;
         loop {
             let began = Instant::now();
             let (inner, of, head) = (self.clone(), tenant.clone(), head.clone());
-            let built = spawn_blocking(move || inner.build(&of, id, &head)).await;
+            let built = spawn_blocking(move || inner.build(&of, id, &head, scratch)).await;
             match built.unwrap_or(Err(BuildError::Ending)) {
                 Ok(staged) => {
                     self.problem(|problems| problems.build = None);
@@ -169,24 +191,31 @@ impl Inner {
     }
 
     /// Writes one block to the stage. Blocking, and most of an ingester's work.
-    fn build(&self, tenant: &Tenant, id: BlockId, head: &TenantHead) -> Result<Option<Staged>, BuildError> {
+    fn build(
+        &self,
+        tenant: &Tenant,
+        id: BlockId,
+        head: &TenantHead,
+        scratch: bool,
+    ) -> Result<Option<Staged>, BuildError> {
+        let stage = if scratch { &*self.scratch } else { &self.stage };
         let rows = head.freeze();
         if rows.is_empty() {
             return Ok(None);
         }
-        let data = self.stage.begin(tenant, id)?;
+        let data = stage.begin(tenant, id)?;
         let mut sink = BufWriter::with_capacity(1 << 20, File::create(data)?);
         let written = block::write(rows, &self.options.write, tenant, id, &mut sink)?;
         sink.flush()?;
         if self.dies_before(&format!("stage of {tenant}")) {
             return Err(BuildError::Ending);
         }
-        Ok(Some(self.stage.finish(&written)?))
+        Ok(Some(stage.finish(&written)?))
     }
 
     async fn remove_until_done(&self, cut: &Cut) -> bool {
         let mut wait = BACKOFF.0;
-        while let Err(error) = self.log.remove(&cut.generation).await {
+        while let Err(error) = self.journal.disk().remove(&cut.generation).await {
             tracing::error!(generation = %cut.generation, %error, "a generation stays in the log: it is tried again");
             back_off(&mut wait).await;
         }
@@ -244,7 +273,7 @@ impl Inner {
     }
 }
 
-async fn back_off(wait: &mut Duration) {
+pub(super) async fn back_off(wait: &mut Duration) {
     sleep(*wait).await;
     *wait = (*wait * 2).min(BACKOFF.1);
 }

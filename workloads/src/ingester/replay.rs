@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
+
+use futures::{StreamExt, stream};
 
 use tracing_core::{
     model::{BlockId, Tenant},
@@ -13,16 +15,33 @@ use tracing_core::{
     wire::otlp::TraceSlice,
 };
 
-use super::{Inner, StartError, head::Head};
+use super::{Inner, StartError, head::Head, state::Keep};
 
-/// The block of a generation and a tenant (rule *one-block-a-generation*).
-pub(super) fn block_id(generation: &Generation, tenant: &Tenant) -> BlockId {
-    BlockId(uuid::Builder::from_random_bytes(generation.derive(tenant.as_str())).into_uuid())
+/// Generations that are read at the same time.
+const READERS: usize = 4;
+
+/// The block of a generation and a tenant (rule *one-block-a-generation*). Where the log is in the object
+/// store, several may build the same generation, each under a term of its own: no two write the same objects.
+pub(super) fn block_id(generation: &Generation, keep: &Keep, tenant: &Tenant) -> BlockId {
+    match keep {
+        Keep::Disk => derived(generation, tenant.as_str()),
+        Keep::Object(epoch) => block_id_of_term(generation, epoch.term(), tenant),
+    }
+}
+
+/// As [`block_id`], by whoever holds or held an epoch in the object store under `term`.
+pub(super) fn block_id_of_term(generation: &Generation, term: u64, tenant: &Tenant) -> BlockId {
+    derived(generation, &format!("{tenant}/{term}"))
+}
+
+fn derived(generation: &Generation, name: &str) -> BlockId {
+    BlockId(uuid::Builder::from_random_bytes(generation.derive(name)).into_uuid())
 }
 
 impl Inner {
-    /// Each generation becomes a frozen head of its own again, without the tenants whose block is on the stage
-    /// already. Those blocks wait with it: they are uploaded after the generation has left the log.
+    /// Each generation of the log on disk becomes a frozen head of its own again, without the tenants whose
+    /// block is on the stage already. Those blocks wait with it: they are uploaded after the generation has
+    /// left the log.
     pub(super) async fn replay(
         &self,
         generations: Vec<Generation>,
@@ -32,33 +51,45 @@ impl Inner {
             self.store.read_from(staged.meta.id, staged.dir.clone());
         }
         let mut staged: HashMap<_, _> = staged.into_iter().map(|block| (block.meta.id, block)).collect();
-        for generation in generations {
-            let known = Arc::new(Mutex::new((Head::new(), HashMap::<Tenant, bool>::new())));
-            let on_stage: Arc<HashMap<_, _>> = Arc::new(staged.clone());
-            let (into, of) = (known.clone(), generation.clone());
-            let replayed = self
-                .log
-                .replay(&generation, move |record| {
-                    let (head, skipped) = &mut *into.lock().unwrap_or_else(PoisonError::into_inner);
-                    let Record { tenant, id, otlp } = record;
-                    let done = || on_stage.contains_key(&block_id(&of, &tenant));
-                    if !*skipped.entry(tenant.clone()).or_insert_with(done) {
-                        head.push(&tenant, vec![TraceSlice { id, spans: 0, otlp }], Instant::now());
-                    }
-                })
-                .await?;
-            let (head, tenants) = std::mem::replace(
-                &mut *known.lock().unwrap_or_else(PoisonError::into_inner),
-                (Head::new(), HashMap::new()),
-            );
-            let already: Vec<_> =
-                tenants.keys().filter_map(|tenant| staged.remove(&block_id(&generation, tenant))).collect();
-            tracing::info!(%generation, ?replayed, staged = already.len(), "replayed the write-ahead log");
-            self.metrics.replayed(&replayed);
-            self.state.replayed(generation, head, &already);
+        let on_stage: Arc<HashMap<_, _>> = Arc::new(staged.clone());
+        let mut replays = stream::iter(generations)
+            .map(|generation| self.replay_one(generation, on_stage.clone()))
+            .buffered(READERS);
+        while let Some(replay) = replays.next().await {
+            let (generation, head, tenants) = replay?;
+            let id = |tenant| block_id(&generation, &Keep::Disk, tenant);
+            let already: Vec<_> = tenants.keys().filter_map(|tenant| staged.remove(&id(tenant))).collect();
+            self.state.replayed(generation, Keep::Disk, head, &already);
         }
         let rest: Vec<_> = staged.into_values().collect();
         self.state.found(&rest);
         Ok(())
+    }
+
+    /// A generation as a head, and all its tenants, those left out among them.
+    async fn replay_one(
+        &self,
+        generation: Generation,
+        on_stage: Arc<HashMap<BlockId, Staged>>,
+    ) -> Result<(Generation, Arc<Head>, HashMap<Tenant, bool>), StartError> {
+        let (head, tenants) = (Arc::new(Head::new()), Arc::new(RwLock::new(HashMap::<Tenant, bool>::new())));
+        let (into, skipped, of) = (head.clone(), tenants.clone(), generation.clone());
+        let visit = move |record| {
+            let Record { tenant, id, otlp } = record;
+            let known = skipped.read().unwrap_or_else(PoisonError::into_inner).get(&tenant).copied();
+            let skip = known.unwrap_or_else(|| {
+                let skip = on_stage.contains_key(&block_id(&of, &Keep::Disk, &tenant));
+                skipped.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), skip);
+                skip
+            });
+            if !skip {
+                into.push(&tenant, vec![TraceSlice { id, spans: 0, otlp }], Instant::now());
+            }
+        };
+        let replayed = self.journal.disk().replay(&generation, visit).await?;
+        let tenants = std::mem::take(&mut *tenants.write().unwrap_or_else(PoisonError::into_inner));
+        tracing::info!(%generation, ?replayed, "replayed the write-ahead log");
+        self.metrics.replayed(&replayed);
+        Ok((generation, head, tenants))
     }
 }

@@ -12,6 +12,8 @@ use tracing_core::store::StoreOptions;
 use super::*;
 use crate::proto::tempopb::{self, trace::v1 as trace};
 
+mod object;
+
 struct Place {
     _dir: tempfile::TempDir,
     path: PathBuf,
@@ -42,7 +44,8 @@ impl Place {
     async fn start_with(&self, options: IngesterOptions) -> Arc<Ingester> {
         let store = self.store();
         let engine = engine(&store);
-        Ingester::start(options, store, engine, &mut Registry::default()).await.unwrap()
+        let members = alone("i-0").await;
+        Ingester::start(options, store, engine, members, &mut Registry::default()).await.unwrap()
     }
 
     /// Traces in the store, as another process lists it.
@@ -126,6 +129,23 @@ async fn eventually(what: &str, mut reached: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("never {what}");
+}
+
+/// A cluster of one.
+pub(super) async fn alone(id: &str) -> Arc<Membership> {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = crate::membership::Options {
+        id: id.to_owned(),
+        roles: vec![crate::membership::Role::Ingester],
+        grpc: nowhere,
+        zone: String::new(),
+        join: Vec::new(),
+        bind: nowhere,
+        advertise: nowhere,
+        cluster: "test".to_owned(),
+        interval: Duration::from_millis(50),
+    };
+    Membership::start(options).await.unwrap()
 }
 
 fn engine(store: &Arc<Store>) -> Arc<Engine> {

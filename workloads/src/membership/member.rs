@@ -163,7 +163,7 @@ pub struct View {
 
 impl View {
     /// Of members in any order.
-    pub(super) fn new(mut all: Vec<Member>) -> Self {
+    pub(crate) fn new(mut all: Vec<Member>) -> Self {
         all.sort_by(|a, b| a.id.cmp(&b.id));
         let with = |role: Role| all.iter().filter(|member| member.roles.contains(&role)).cloned().collect();
         let by_role = Role::ALL.map(with);

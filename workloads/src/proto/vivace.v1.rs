@@ -143,6 +143,10 @@ pub struct FindTraceRequest {
     /// 16 bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub trace_id: ::prost::bytes::Bytes,
+    /// Logs that ingesters took over from others, `<ingester>/<epoch>:<term>`: who held one of them under a lesser
+    /// term does not answer for it.
+    #[prost(string, repeated, tag = "3")]
+    pub taken_over: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FindTraceResponse {
@@ -161,6 +165,9 @@ pub struct LiveSearchRequest {
     pub query: ::core::option::Option<Query>,
     #[prost(message, optional, tag = "3")]
     pub limits: ::core::option::Option<SearchLimits>,
+    /// As in FindTraceRequest.
+    #[prost(string, repeated, tag = "4")]
+    pub taken_over: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LiveSearchResponse {

@@ -15,7 +15,8 @@ use tracing_core::model::{Tenant, TraceId};
 
 use crate::{
     frontend::{Failure, Found, MAX_MESSAGE, Search},
-    ingester::Ingester,
+    ingester::{CLAIMED, Ingester, entries},
+    membership::{Membership, Role},
     proto::vivace::v1::live_client::LiveClient,
     rpc,
 };
@@ -31,11 +32,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Ingesters {
     local: Option<(SocketAddr, Arc<Ingester>)>,
     channels: Mutex<HashMap<SocketAddr, LiveClient<Channel>>>,
+    membership: Arc<Membership>,
 }
 
 impl Ingesters {
-    pub(super) fn new(local: Option<(SocketAddr, Arc<Ingester>)>) -> Self {
-        Self { local, channels: Mutex::default() }
+    pub(super) fn new(local: Option<(SocketAddr, Arc<Ingester>)>, membership: Arc<Membership>) -> Self {
+        Self { local, channels: Mutex::default(), membership }
+    }
+
+    /// The logs that ingesters took over: whoever held them before does not answer for them, and may not know.
+    fn taken_over(&self) -> Vec<String> {
+        let members = self.membership.members(Role::Ingester);
+        entries(&members, CLAIMED).map(str::to_owned).collect()
     }
 
     pub(super) async fn search(
@@ -44,12 +52,14 @@ impl Ingesters {
         search: &Search,
         address: SocketAddr,
     ) -> Result<Found, Failure> {
+        let taken_over = self.taken_over();
         if let Some(ingester) = self.local(address) {
+            ingester.heed(taken_over.iter().map(String::as_str));
             let found = ingester.search(tenant, &search.plan, search.limits).await;
             let found = found.map_err(Failure::retry)?;
             return Ok(Found::Search { part: found.part, recent_blocks: found.recent_blocks });
         }
-        let answer = self.client(address)?.search(rpc::live_search(tenant, search)).await;
+        let answer = self.client(address)?.search(rpc::live_search(tenant, search, taken_over)).await;
         rpc::live_found(answer.map_err(|status| failure(&status))?.into_inner()).map_err(Failure::retry)
     }
 
@@ -59,11 +69,13 @@ impl Ingesters {
         id: TraceId,
         address: SocketAddr,
     ) -> Result<Found, Failure> {
+        let taken_over = self.taken_over();
         if let Some(ingester) = self.local(address) {
+            ingester.heed(taken_over.iter().map(String::as_str));
             let found = ingester.find_trace(tenant, id).await.map_err(Failure::retry)?;
             return Ok(Found::Trace { parts: found.parts, recent_blocks: found.recent_blocks });
         }
-        let answer = self.client(address)?.find_trace(rpc::live_lookup(tenant, id)).await;
+        let answer = self.client(address)?.find_trace(rpc::live_lookup(tenant, id, taken_over)).await;
         rpc::live_trace(answer.map_err(|status| failure(&status))?.into_inner()).map_err(Failure::retry)
     }
 

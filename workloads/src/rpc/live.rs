@@ -41,6 +41,7 @@ impl Live for LiveService {
         let request = request.into_inner();
         let tenant = tenant(&request.tenant).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let id = id(&request.trace_id).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        self.ingester.heed(request.taken_over.iter().map(String::as_str));
         let found = self.ingester.find_trace(&tenant, id).await;
         let found = found.map_err(|e| Status::internal(e.to_string()))?;
         let recent_blocks = wire_metas(&found.recent_blocks);
@@ -51,9 +52,10 @@ impl Live for LiveService {
         &self,
         request: Request<LiveSearchRequest>,
     ) -> Result<Response<LiveSearchResponse>, Status> {
-        let LiveSearchRequest { tenant: name, query, limits } = request.into_inner();
+        let LiveSearchRequest { tenant: name, query, limits, taken_over } = request.into_inner();
         let tenant = tenant(&name).map_err(|e| Status::invalid_argument(e.to_string()))?;
         let search = search(query, limits).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        self.ingester.heed(taken_over.iter().map(String::as_str));
         let found = self.ingester.search(&tenant, &search.plan, search.limits).await;
         let found = found.map_err(|e| Status::internal(e.to_string()))?;
         let recent_blocks = wire_metas(&found.recent_blocks);

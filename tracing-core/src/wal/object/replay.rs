@@ -82,7 +82,8 @@ impl Claimed {
     pub async fn remove_decided(&self) -> Result<(), Arc<HomeError>> {
         self.held.confirm().await?;
         let epoch = self.held.epoch();
-        super::held::delete_all(&self.objects, self.older.iter().map(|n| epoch.segment(*n))).await
+        let keys: Vec<String> = self.older.iter().map(|sequence| epoch.segment(*sequence)).collect();
+        super::held::delete_all(&self.objects, keys).await
     }
 
     /// Hands every record that is in no block yet to `visit`, from several threads and in any order, with the
