@@ -10,7 +10,7 @@ use crate::artifacts;
 use crate::home::Home;
 use crate::http::Client;
 use crate::otlp::{Template, request};
-use crate::server::Server;
+use crate::server::{Server, Setup};
 use crate::shop::{Shop, now};
 use crate::stack::{search, spans_of};
 
@@ -89,7 +89,7 @@ fn idle(binary: &Path) -> Result<()> {
 
 fn load(wrapper: &[&str], binary: &Path, options: &Options) -> Result<()> {
     let folder = tempfile::tempdir().context("make a folder for the server")?;
-    let server = Server::start_under(wrapper, binary, folder.path())?;
+    let server = Server::start_under(wrapper, binary, folder.path(), &Setup::default())?;
     let load = send(&server, options)?;
     let rate = load.spans as f64 / load.took.as_secs_f64();
     println!(

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::artifacts;
+use crate::blocks::check;
 use crate::home::Home;
 use crate::http::{Client, encode};
 use crate::report::Report;
@@ -50,7 +51,7 @@ struct Question {
 
 /// The questions to ask, and the recorded answers by id.
 #[derive(Debug)]
-struct Recording {
+pub(crate) struct Recording {
     questions: Vec<Question>,
     answers: BTreeMap<String, Value>,
 }
@@ -81,7 +82,10 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     server.stop()?;
     let server = Server::start(&binary, folder.path())?;
     recording.check(&server.api, "restarted on blocks", report);
-    server.stop()
+    server.stop()?;
+    let store = folder.path().join("traces").display().to_string();
+    report.check("conformance: blocks check finds nothing wrong", || check(&binary, &store));
+    Ok(())
 }
 
 /// The number of blocks below a folder of local storage, as `<tenant>/<block>/meta.json`.
@@ -142,7 +146,7 @@ fn send(otlp: &str, corpus: &[Vec<u8>]) -> Result<()> {
 }
 
 impl Recording {
-    fn open(home: &Home, options: &Options) -> Result<Self> {
+    pub(crate) fn open(home: &Home, options: &Options) -> Result<Self> {
         let chosen = |q: &Question| {
             let asked = KINDS.iter().any(|k| k.name == q.kind && k.later.is_none());
             let kind = if options.kind.is_empty() { asked } else { options.kind.contains(&q.kind) };
@@ -168,7 +172,7 @@ impl Recording {
     }
 
     /// Ask every question, print what differs and a line a kind, and count.
-    fn check(&self, api: &str, placement: &str, report: &mut Report) {
+    pub(crate) fn check(&self, api: &str, placement: &str, report: &mut Report) {
         let client = Client::new(Duration::from_mins(1));
         let mut tally: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         let mut failures = Vec::new();

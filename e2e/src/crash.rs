@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::artifacts;
+use crate::blocks;
 use crate::home::Home;
 use crate::http::Client;
 use crate::otlp::{Span, Trace, hex, request};
@@ -55,9 +56,10 @@ fn once(binary: &Path, run: u32) -> Result<String> {
     server.flush()?;
     verify(&server, &acknowledged).context("after the restart and a flush")?;
     server.stop()?;
+    let checked = blocks::check(binary, &folder.path().join("traces").display().to_string())?;
     let traces = acknowledged.len();
     Ok(format!(
-        "{spans} acknowledged spans of {traces} traces found, ready {} ms after the restart",
+        "{spans} acknowledged spans of {traces} traces found, ready {} ms after the restart; {checked}",
         replayed.as_millis()
     ))
 }
@@ -127,7 +129,7 @@ fn verify(server: &Server, acknowledged: &Acknowledged) -> Result<()> {
 }
 
 /// The hex of a span id that JSON gives as base64.
-fn decode(base64: &str) -> Option<String> {
+pub(crate) fn decode(base64: &str) -> Option<String> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bits, mut count, mut out) = (0_u32, 0_u32, Vec::with_capacity(8));
     for byte in base64.bytes().filter(|b| *b != b'=') {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::home::Home;
 use crate::report::Report;
-use crate::{artifacts, bad_input, conformance, crash, scenarios};
+use crate::{artifacts, bad_input, conformance, crash, faults, golden, scenarios};
 
 /// The parts of the whole, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -20,16 +20,29 @@ pub(crate) enum Part {
     Unit,
     /// Recorded questions against a real server
     Conformance,
+    /// Blocks that Tempo wrote
+    Golden,
     /// kill -9 under load
     Crash,
+    /// Load while the object store fails
+    Faults,
     /// What a server must refuse
     BadInput,
     /// On the cluster
     Scenarios,
 }
 
-const ALL: [Part; 7] =
-    [Part::Format, Part::Clippy, Part::Unit, Part::Conformance, Part::Crash, Part::BadInput, Part::Scenarios];
+const ALL: [Part; 9] = [
+    Part::Format,
+    Part::Clippy,
+    Part::Unit,
+    Part::Conformance,
+    Part::Golden,
+    Part::Crash,
+    Part::Faults,
+    Part::BadInput,
+    Part::Scenarios,
+];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -67,6 +80,11 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) {
             }
             Part::Unit => unit(home, report),
             Part::Conformance => conformance::run(home, &conformance::Options::default(), report),
+            Part::Golden => golden::run(home, report),
+            Part::Faults => {
+                let small = faults::Options { mib: 32, seconds: 2, every: 4, disk: 384 };
+                faults::run(home, &small, report)
+            }
             Part::Crash => crash::run(home, &crash::Options { runs: options.runs }, report),
             Part::BadInput => bad_input::run(home, report),
             Part::Scenarios => {

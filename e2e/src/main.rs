@@ -4,10 +4,13 @@
 mod artifacts;
 mod bad_input;
 mod bench;
+mod blocks;
 mod cluster;
 mod conformance;
 mod crash;
+mod faults;
 mod gate;
+mod golden;
 mod home;
 mod http;
 mod otlp;
@@ -51,6 +54,10 @@ enum Command {
     Test(gate::Options),
     /// Replay the corpus into a server and hold its answers against the recorded ones
     Conformance(conformance::Options),
+    /// Point a server at blocks that Tempo wrote and ask the recorded questions
+    Golden,
+    /// Load a server while its object store is killed, deaf, slow and full, and look for every span that it had acknowledged
+    Faults(faults::Options),
     /// Kill a loaded server with SIGKILL and look for every span that it had acknowledged
     Crash(crash::Options),
     /// Send what a server must refuse, and fill its disk
@@ -80,6 +87,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Kubectl { arguments } => return up::kubectl(&home, &arguments),
         Command::Test(options) => gate::run(&home, &options, &mut report),
         Command::Conformance(options) => conformance::run(&home, &options, &mut report)?,
+        Command::Golden => golden::run(&home, &mut report)?,
+        Command::Faults(options) => faults::run(&home, &options, &mut report)?,
         Command::Crash(options) => crash::run(&home, &options, &mut report)?,
         Command::BadInput => bad_input::run(&home, &mut report)?,
         Command::Scenarios(options) => scenarios::run(&home, &options, &mut report)?,

@@ -25,17 +25,34 @@ pub(crate) struct Server {
     log: PathBuf,
 }
 
+/// What of a server's configuration is not always the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    /// Lines below `storage.trace`, such as `backend: s3`; local disk without them.
+    pub(crate) store: Option<String>,
+    /// `storage.trace.block.version`
+    pub(crate) version: Option<&'static str>,
+    /// Merge blocks every second instead of hardly ever.
+    pub(crate) compacts: bool,
+}
+
 impl Server {
     /// Start it with its data in `folder` and wait until it is ready.
     pub(crate) fn start(binary: &Path, folder: &Path) -> Result<Self> {
-        Self::start_under(&[], binary, folder)
+        Self::start_under(&[], binary, folder, &Setup::default())
     }
 
-    /// As [`Server::start`], under a command such as `taskset -c 0` that becomes the server.
-    pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path) -> Result<Self> {
+    /// As [`Server::start`], with another configuration.
+    pub(crate) fn start_as(setup: &Setup, binary: &Path, folder: &Path) -> Result<Self> {
+        Self::start_under(&[], binary, folder, setup)
+    }
+
+    /// As [`Server::start_as`], under a command such as `taskset -c 0` that becomes the server.
+    pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path, setup: &Setup) -> Result<Self> {
         let ports = free_ports()?;
         let config = folder.join("tempo.yaml");
-        fs::write(&config, configuration(folder, ports)).with_context(|| config.display().to_string())?;
+        fs::write(&config, configuration(folder, ports, setup))
+            .with_context(|| config.display().to_string())?;
         let log = folder.join("server.log");
         let out = File::options()
             .create(true)
@@ -177,9 +194,14 @@ fn free_ports() -> Result<Ports> {
 }
 
 /// What the conformance corpus needs: its timestamps are fixed and its attributes long, so nothing may expire, clip or truncate.
-fn configuration(folder: &Path, ports: Ports) -> String {
+/// Blocks are merged only where that is asked for: a test that counts them must know how many there are.
+fn configuration(folder: &Path, ports: Ports, setup: &Setup) -> String {
     let Ports { http, grpc, otlp_grpc, otlp_http, gossip } = ports;
     let folder = folder.display();
+    let local = format!("    backend: local\n    local: {{path: '{folder}/traces'}}");
+    let store = setup.store.as_deref().unwrap_or(&local);
+    let version = setup.version.unwrap_or("vParquet4");
+    let cycle = if setup.compacts { "1s" } else { "1h" };
     format!(
         "server: {{http_listen_address: 127.0.0.1, http_listen_port: {http}, grpc_listen_address: 127.0.0.1, grpc_listen_port: {grpc}}}
 distributor:
@@ -187,11 +209,11 @@ distributor:
   max_attribute_bytes: 1000000
 memberlist: {{bind_addr: [127.0.0.1], bind_port: {gossip}}}
 query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
-compactor: {{compaction: {{block_retention: 876000h}}}}
+compactor: {{compaction: {{block_retention: 876000h, compaction_cycle: {cycle}}}}}
 storage:
   trace:
-    backend: local
-    local: {{path: '{folder}/traces'}}
+{store}
+    block: {{version: {version}}}
     wal: {{path: '{folder}/wal', ingestion_time_range_slack: 876000h}}
     blocklist_poll: 5s
 usage_report: {{reporting_enabled: false}}

@@ -27,11 +27,12 @@ use http::{HeaderMap, header};
 use prometheus_client::registry::Registry;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
-use vivace_config::Config;
+use vivace_config::{CommandLine, Config, Loaded};
 
 use graph::{Graph, Services};
 pub use health::{Health, Phase};
 pub use metrics::resident_bytes;
+pub(crate) use storage::open as open_store;
 pub use target::{Target, TargetError};
 
 use crate::{
@@ -68,6 +69,21 @@ pub struct App {
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+}
+
+/// The configuration that a command line asks for: its file, and its flags over it.
+///
+/// # Errors
+/// Where the file cannot be read, or says what cannot be understood.
+pub fn configuration(line: &CommandLine) -> anyhow::Result<Loaded<Config>> {
+    let Some(path) = &line.config_file else {
+        return Ok(vivace_config::load("", &line.settings)?);
+    };
+    let mut text = std::fs::read_to_string(path).with_context(|| format!("-config.file {path}"))?;
+    if line.expand_env {
+        text = vivace_config::expand(&text, |name| std::env::var(name).ok());
+    }
+    vivace_config::load(&text, &line.settings).with_context(|| format!("-config.file {path}"))
 }
 
 /// Says what makes a configuration unusable, without starting anything.

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod blocklist;
+pub mod blocks;
 pub mod compactor;
 pub mod distributor;
 pub mod frontend;

@@ -18,8 +18,13 @@ pub static MALLOC_CONF: &[u8; 86] =
 
 fn main() -> ExitCode {
     let begin = Instant::now();
-    match run(begin) {
-        Ok(()) => ExitCode::SUCCESS,
+    let mut arguments = std::env::args().skip(1).peekable();
+    let done = match arguments.next_if(|word| word == "blocks") {
+        Some(_) => vivace::blocks::run(arguments),
+        None => run(begin, arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("vivace: {error:#}");
             ExitCode::FAILURE
@@ -27,8 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(begin: Instant) -> anyhow::Result<()> {
-    let line = CommandLine::parse(std::env::args().skip(1))?;
+fn run(begin: Instant, arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
+    let line = CommandLine::parse(arguments)?;
     if line.help {
         print!("{}", vivace_config::help());
         return Ok(());
@@ -37,7 +42,7 @@ fn run(begin: Instant) -> anyhow::Result<()> {
         println!("vivace, version {} (speaks Tempo {})", app::VERSION, app::TEMPO_VERSION);
         return Ok(());
     }
-    let Loaded { config, warnings } = load(&line)?;
+    let Loaded { config, warnings } = app::configuration(&line)?;
     vivace::telemetry::start(&config.server)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
@@ -54,17 +59,6 @@ fn run(begin: Instant) -> anyhow::Result<()> {
         .build()
         .context("threads")?;
     runtime.block_on(serve(config, begin))
-}
-
-fn load(line: &CommandLine) -> anyhow::Result<Loaded<Config>> {
-    let Some(path) = &line.config_file else {
-        return Ok(vivace_config::load("", &line.settings)?);
-    };
-    let mut text = std::fs::read_to_string(path).with_context(|| format!("-config.file {path}"))?;
-    if line.expand_env {
-        text = vivace_config::expand(&text, |name| std::env::var(name).ok());
-    }
-    vivace_config::load(&text, &line.settings).with_context(|| format!("-config.file {path}"))
 }
 
 async fn serve(config: Config, begin: Instant) -> anyhow::Result<()> {

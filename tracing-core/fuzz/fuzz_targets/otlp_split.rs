@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         builder.add_otlp(&trace.otlp).expect("what the split lets through can be built");
         builder.end();
     }
-    assert_eq!(spans + cut.rejected.spans, cut.spans, "each span is taken or refused");
+    assert_eq!(spans, cut.spans, "the spans of the slices");
     let table = builder.finish();
     tracing_core_fuzz::whole(&table);
     for trace in 0..table.trace_count().min(4) {

@@ -1,6 +1,14 @@
-//! What the fuzz targets share: a block that lies in memory, and a way to read all of it.
+//! What the fuzz targets share: an allocator that holds them to a limit, a block that lies in memory, and a way
+//! to read all of it.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use tracing_core::{
@@ -8,6 +16,37 @@ use tracing_core::{
     model::{BlockId, Tenant, TraceId},
     table::{Column, Level, Projection, SpanTable},
 };
+
+/// Most bytes that may be allocated at once, and by one allocation: `VIVACE_FUZZ_MIB`, 1,100 MiB if not given.
+struct Limited;
+
+#[global_allocator]
+static ALLOCATOR: Limited = Limited;
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+const LIMIT: usize = match option_env!("VIVACE_FUZZ_MIB") {
+    Some(text) => match usize::from_str_radix(text, 10) {
+        Ok(mib) => mib << 20,
+        Err(_) => panic!("VIVACE_FUZZ_MIB: expected a number"),
+    },
+    None => 1100 << 20,
+};
+
+// Safety: everything is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Limited {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        if live > LIMIT {
+            LIVE.store(0, Ordering::Relaxed);
+            panic!("{live} bytes are allocated, {} of them at once: the limit is {LIMIT}", layout.size());
+        }
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
 
 /// Most bytes of data that a scan may ask for, over all its steps: a scan that asks again and again for the
 /// same is one that never ends.

@@ -101,36 +101,65 @@ impl CommandLine {
     /// # Errors
     /// A [`FlagError`] that names the flag.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, FlagError> {
-        let keys = keys();
-        let mut out = Self::default();
-        let mut rest = arguments.into_iter().peekable();
+        let (keys, mut out) = (keys(), Self::default());
+        let mut rest = arguments.into_iter();
         while let Some(argument) = rest.next() {
-            let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
-            let Some(body) = body.filter(|body| !body.is_empty()) else {
-                return Err(FlagError::NoFlag(argument));
-            };
-            let (name, value) = match body.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (body, None),
-            };
-            if let Some(switch) = out.switch(name) {
-                *switch = truth(name, value.as_deref())?;
-                continue;
-            }
-            let key = find(&keys, name);
-            let is_bool = key.is_some_and(|key| key.kind == Kind::Bool);
-            let known = key.is_some() || name == "config.file" || WITHOUT_EFFECT.contains(&name);
-            if !known {
-                return Err(FlagError::Unknown { flag: name.to_owned(), nearest: nearest(&keys, name) });
-            }
-            let value = match value {
-                Some(value) => value,
-                None if is_bool => "true".to_owned(),
-                None => rest.next().ok_or_else(|| FlagError::NoValue(name.to_owned()))?,
-            };
-            out.take(name, key, value);
+            out.argument(&keys, argument, &mut rest)?;
         }
         Ok(out)
+    }
+
+    /// Takes the flags of Tempo out of the arguments of a command that has others of its own: those whose name
+    /// has a dot in it, such as `-config.file`. Answers with them and the rest.
+    ///
+    /// # Errors
+    /// A [`FlagError`] that names the flag.
+    pub fn extract(arguments: impl IntoIterator<Item = String>) -> Result<(Self, Vec<String>), FlagError> {
+        let (keys, mut out, mut others) = (keys(), Self::default(), Vec::new());
+        let mut rest = arguments.into_iter();
+        while let Some(argument) = rest.next() {
+            let name = argument.split('=').next().unwrap_or_default();
+            if name.starts_with('-') && name.contains('.') {
+                out.argument(&keys, argument, &mut rest)?;
+            } else {
+                others.push(argument);
+            }
+        }
+        Ok((out, others))
+    }
+
+    /// Reads one flag, with its value where that stands behind it.
+    fn argument(
+        &mut self,
+        keys: &[Key],
+        argument: String,
+        rest: &mut impl Iterator<Item = String>,
+    ) -> Result<(), FlagError> {
+        let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-'));
+        let Some(body) = body.filter(|body| !body.is_empty()) else {
+            return Err(FlagError::NoFlag(argument));
+        };
+        let (name, value) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (body, None),
+        };
+        if let Some(switch) = self.switch(name) {
+            *switch = truth(name, value.as_deref())?;
+            return Ok(());
+        }
+        let key = find(keys, name);
+        let is_bool = key.is_some_and(|key| key.kind == Kind::Bool);
+        let known = key.is_some() || name == "config.file" || WITHOUT_EFFECT.contains(&name);
+        if !known {
+            return Err(FlagError::Unknown { flag: name.to_owned(), nearest: nearest(keys, name) });
+        }
+        let value = match value {
+            Some(value) => value,
+            None if is_bool => "true".to_owned(),
+            None => rest.next().ok_or_else(|| FlagError::NoValue(name.to_owned()))?,
+        };
+        self.take(name, key, value);
+        Ok(())
     }
 
     fn switch(&mut self, name: &str) -> Option<&mut bool> {

@@ -20,7 +20,7 @@ use vivace_config::{Config, Opaque, Secret, Trace};
 use crate::ingester::IngesterOptions;
 
 /// Opens where blocks are kept.
-pub(super) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
+pub(crate) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
     let (backend, access) = match config.backend() {
         "local" => (Backend::Local { path: config.local_path().into() }, Access::default()),
         "s3" => s3::options(&config.s3)?,

@@ -1,6 +1,7 @@
 //! Integration tests of the workloads, one binary.
 
 mod admin;
+mod blocks;
 mod cluster;
 mod ingest;
 mod process;
