@@ -13,6 +13,7 @@ mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod fault;
 mod federation;
+mod index;
 mod label;
 mod list;
 mod object;
@@ -26,16 +27,19 @@ mod tls;
 
 pub use blocks::{DATA, META, Store};
 pub use error::StoreError;
+pub use index::IndexError;
 pub use objects::{Created, Object, Objects};
 pub use options::{
     Access, AzureLogin, AzureOptions, Backend, Encryption, GcsOptions, PollOptions, S3Login, S3Options,
     S3Style, StoreOptions,
 };
-pub use poll::{PollStats, Polled};
+pub use poll::{POLL_BUCKETS, PollStats, Polled, TenantPoll};
 pub use range::Hedge;
 pub use requests::{REQUEST_BUCKETS, RequestStats, RequestTimes};
 pub use stage::{Stage, Staged};
 pub use tls::Tls;
 
+#[cfg(test)]
+mod seeds;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{
     fmt,
     ops::Range,
     path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
 };
 
 #[cfg(any(test, feature = "faults"))]
@@ -34,6 +34,9 @@ pub const META: &str = "meta.json";
 /// Name of the object that stands in for `meta.json` once the block is replaced or expired.
 pub(super) const COMPACTED: &str = "meta.compacted.json";
 
+/// Whether this process writes the index of a tenant.
+type Elected = Box<dyn Fn(&Tenant) -> bool + Send + Sync>;
+
 /// Blocks of all tenants.
 pub struct Store {
     pub(super) place: Place,
@@ -42,6 +45,7 @@ pub struct Store {
     pub(super) poll: PollOptions,
     pub(super) requests: Arc<RequestStats>,
     pub(super) stats: PollStats,
+    pub(super) elected: OnceLock<Elected>,
     cache: Cache,
     /// Blocks that are read from a directory of this machine until they are committed.
     staged: RwLock<HashMap<BlockId, PathBuf>>,
@@ -76,6 +80,7 @@ impl Store {
             poll,
             requests,
             stats: PollStats::default(),
+            elected: OnceLock::new(),
             cache: Cache::new(cache_bytes),
             staged: RwLock::default(),
             #[cfg(test)]
@@ -86,8 +91,19 @@ impl Store {
     /// As [`Store::open`], over any object store: tests run the code of buckets without a server.
     #[cfg(any(test, feature = "faults"))]
     pub fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<Self> {
-        let place = Place::bucket(store, prefix, Access::default(), Arc::default());
-        Arc::new(Self::at(place, 1 << 20, PollOptions::default(), Arc::default()))
+        Self::over_with(store, prefix, Access::default(), PollOptions::default())
+    }
+
+    /// The same, with other settings.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn over_with(
+        store: Arc<dyn ObjectStore>,
+        prefix: &str,
+        access: Access,
+        poll: PollOptions,
+    ) -> Arc<Self> {
+        let place = Place::bucket(store, prefix, access, Arc::default());
+        Arc::new(Self::at(place, 1 << 20, poll, Arc::default()))
     }
 
     /// What the requests to the bucket cost so far.

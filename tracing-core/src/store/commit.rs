@@ -6,6 +6,8 @@
 
 use std::{path::Path, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{
     Created, Store, StoreError,
     blocks::{COMPACTED, DATA, META, key},
@@ -91,7 +93,7 @@ impl Store {
             return Err(StoreError::Conflict { key, block: meta.id });
         }
         if let Ok(mut lists) = self.lists.write() {
-            lists.added(meta.clone());
+            lists.added(Timestamp::now(), meta.clone());
         }
         Ok(())
     }
@@ -122,8 +124,9 @@ impl Store {
         }
         let known = self.blocks(tenant).iter().find(|meta| meta.id == block).cloned();
         if let (Some(meta), Ok(mut lists)) = (known, self.lists.write()) {
-            let compacted = Some(jiff::Timestamp::now());
-            lists.compacted(Arc::new(Meta { compacted, ..Meta::clone(&meta) }));
+            let now = Timestamp::now();
+            let compacted = Some(now);
+            lists.compacted(now, Arc::new(Meta { compacted, ..Meta::clone(&meta) }));
         }
         Ok(())
     }
@@ -152,7 +155,7 @@ impl Store {
             }
         }
         if let Ok(mut lists) = self.lists.write() {
-            lists.deleted(tenant, block);
+            lists.deleted(Timestamp::now(), tenant, block);
         }
         Ok(())
     }

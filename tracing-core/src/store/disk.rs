@@ -133,6 +133,21 @@ fn entries(dir: &Path) -> Result<Vec<(String, Metadata)>, StoreError> {
     Ok(found)
 }
 
+/// The names of the directories in a directory.
+pub(super) fn directories(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let found = entries(dir)?.into_iter().filter(|(_, data)| data.is_dir());
+    Ok(found.map(|(name, _)| name).collect())
+}
+
+/// Removes a directory and those in it as far as they are empty.
+pub(super) fn remove_empty(dir: &Path) {
+    for name in directories(dir).unwrap_or_default() {
+        remove_empty(&dir.join(name));
+    }
+    // One that is not empty stays, which is what is wanted.
+    let _ = fs::remove_dir(dir);
+}
+
 /// The names of the files of a block on this machine: the data first, its meta not among them.
 pub(super) fn block_files(dir: &Path) -> Result<Vec<String>, StoreError> {
     let mut names: Vec<_> = entries(dir)?

@@ -2,7 +2,11 @@
 
 use std::{io, path::Path};
 
-use crate::{block::BlockError, model::BlockId};
+use super::index::IndexError;
+use crate::{
+    block::BlockError,
+    model::{BlockId, Tenant},
+};
 
 /// Why a store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +96,20 @@ pub enum StoreError {
         key: String,
         /// The block.
         block: BlockId,
+    },
+    /// An index of blocks that cannot be read or written.
+    #[error("{key}: {source}")]
+    Index {
+        /// The object's key.
+        key: String,
+        /// The cause.
+        source: IndexError,
+    },
+    /// A tenant without a usable index, where listing was forbidden.
+    #[error("{tenant} has no index that is fresh and can be read, and blocklist_poll_fallback is off")]
+    Unindexed {
+        /// The tenant.
+        tenant: Tenant,
     },
     /// A setting that cannot be used.
     #[error("storage: {0}")]

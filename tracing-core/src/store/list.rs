@@ -1,7 +1,7 @@
 //! The blocks there are, tenant by tenant: what a poll found, and what was done here since it began. Pure.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -20,6 +20,11 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 /// alone does: its list is asked by nobody.
 const MAX_UNPOLLED: usize = 1000;
 
+/// So many of this process's own doings are remembered, and so long: an index that another process made may
+/// be that old, and must not undo them.
+const MAX_CHANGES: usize = 10_000;
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+
 /// One tenant's blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Blocks {
@@ -30,10 +35,23 @@ pub(super) struct Blocks {
 }
 
 /// The same before it is put in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) live: Vec<Arc<Meta>>,
     pub(super) compacted: Vec<Arc<Meta>>,
+    /// What was done here since then is not in it for sure.
+    pub(super) since: Since,
+    /// When it was looked.
+    pub(super) as_of: Timestamp,
+}
+
+/// From where on this process's own doings are done again on top of what was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Since {
+    /// From this one on: [`Lists::begin`] gave it when a listing began.
+    Change(u64),
+    /// From this time on: another process looked.
+    Time(Timestamp),
 }
 
 #[derive(Debug)]
@@ -48,13 +66,20 @@ enum Change {
 pub(super) struct Lists {
     tenants: BTreeMap<Tenant, Blocks>,
     polled: bool,
-    /// What was done since the running poll began; `None` while none runs.
-    changes: Option<Vec<Change>>,
+    /// What was done here lately, each with its number and time.
+    changes: VecDeque<(u64, Timestamp, Change)>,
+    next: u64,
 }
 
 impl Default for Blocks {
     fn default() -> Self {
         Self { live: Arc::from([]), compacted: Arc::from([]) }
+    }
+}
+
+impl Found {
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.compacted.is_empty()
     }
 }
 
@@ -67,43 +92,72 @@ impl Lists {
         self.tenants.keys().cloned().collect()
     }
 
-    /// A poll begins: what is done from now on is remembered. One poll runs at a time.
-    pub(super) fn begin(&mut self) {
-        self.changes = Some(Vec::new());
+    /// A listing begins: what is done from now on has this number or a greater one.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.next
     }
 
-    /// Replaces everything by what the poll found that began at the time `began`; what was done here in the
-    /// meantime is done again on top of it.
-    pub(super) fn install(&mut self, began: Timestamp, found: BTreeMap<Tenant, Found>) {
+    /// Replaces everything by what a poll found that began with the number `begin`; what was done here and is
+    /// not in it is done again on top of it.
+    pub(super) fn install(&mut self, begin: u64, found: BTreeMap<Tenant, Found>) {
         self.tenants.clear();
         self.polled = true;
-        for (tenant, mut found) in found {
-            let since = began.saturating_sub(OVERLAP).unwrap_or(began);
-            let recent = found.compacted.iter().filter(|m| m.compacted.is_some_and(|at| at > since));
-            found.live.extend(recent.cloned());
-            self.set(tenant, found);
+        let since: BTreeMap<_, _> =
+            found.iter().map(|(tenant, found)| (tenant.clone(), found.since)).collect();
+        for (tenant, found) in found {
+            self.take(tenant, found);
         }
-        for change in self.changes.take().into_iter().flatten() {
-            self.apply(&change);
+        self.redo(|tenant| Some(since.get(tenant).copied().unwrap_or(Since::Change(begin))));
+    }
+
+    /// The same for one tenant.
+    pub(super) fn install_one(&mut self, tenant: Tenant, found: Found) {
+        let since = found.since;
+        self.take(tenant.clone(), found);
+        self.redo(|of| (*of == tenant).then_some(since));
+    }
+
+    fn take(&mut self, tenant: Tenant, mut found: Found) {
+        let since = found.as_of.saturating_sub(OVERLAP).unwrap_or(found.as_of);
+        let recent = found.compacted.iter().filter(|m| m.compacted.is_some_and(|at| at > since));
+        found.live.extend(recent.cloned());
+        self.set(tenant, found.live, found.compacted);
+    }
+
+    fn redo(&mut self, since: impl Fn(&Tenant) -> Option<Since>) {
+        let changes = std::mem::take(&mut self.changes);
+        for (number, at, change) in &changes {
+            let missing = match since(change.tenant()) {
+                Some(Since::Change(first)) => *number >= first,
+                Some(Since::Time(time)) => *at >= time,
+                None => false,
+            };
+            if missing {
+                self.apply(change);
+            }
         }
+        self.changes = changes;
     }
 
-    pub(super) fn added(&mut self, meta: Arc<Meta>) {
-        self.change(Change::Added(meta));
+    pub(super) fn added(&mut self, now: Timestamp, meta: Arc<Meta>) {
+        self.change(now, Change::Added(meta));
     }
 
-    pub(super) fn compacted(&mut self, meta: Arc<Meta>) {
-        self.change(Change::Compacted(meta));
+    pub(super) fn compacted(&mut self, now: Timestamp, meta: Arc<Meta>) {
+        self.change(now, Change::Compacted(meta));
     }
 
-    pub(super) fn deleted(&mut self, tenant: &Tenant, block: BlockId) {
-        self.change(Change::Deleted(tenant.clone(), block));
+    pub(super) fn deleted(&mut self, now: Timestamp, tenant: &Tenant, block: BlockId) {
+        self.change(now, Change::Deleted(tenant.clone(), block));
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, now: Timestamp, change: Change) {
         self.apply(&change);
-        if let Some(changes) = &mut self.changes {
-            changes.push(change);
+        self.changes.push_back((self.next, now, change));
+        self.next += 1;
+        let old = |at: &Timestamp| now.duration_since(*at) > REMEMBERED;
+        while self.changes.len() > MAX_CHANGES || self.changes.front().is_some_and(|(_, at, _)| old(at)) {
+            self.changes.pop_front();
         }
     }
 
@@ -113,18 +167,23 @@ impl Lists {
             Change::Deleted(tenant, block) => (tenant, *block),
         };
         let blocks = self.get(tenant);
-        let without = |metas: &[Arc<Meta>]| metas.iter().filter(|m| m.id != block).cloned().collect();
-        let mut found = Found { live: without(&blocks.live), compacted: without(&blocks.compacted) };
+        // A block that is compacted never comes back.
+        let replaced = blocks.compacted.iter().any(|meta| meta.id == block);
+        if replaced && matches!(change, Change::Added(_)) {
+            return;
+        }
+        let without =
+            |metas: &[Arc<Meta>]| metas.iter().filter(|m| m.id != block).cloned().collect::<Vec<_>>();
+        let (mut live, mut compacted) = (without(&blocks.live), without(&blocks.compacted));
         match change {
-            Change::Added(meta) => found.live.push(meta.clone()),
-            Change::Compacted(meta) => found.compacted.push(meta.clone()),
+            Change::Added(meta) => live.push(meta.clone()),
+            Change::Compacted(meta) => compacted.push(meta.clone()),
             Change::Deleted(..) => {}
         }
-        self.set(tenant.clone(), found);
+        self.set(tenant.clone(), live, compacted);
     }
 
-    fn set(&mut self, tenant: Tenant, found: Found) {
-        let Found { mut live, mut compacted } = found;
+    fn set(&mut self, tenant: Tenant, mut live: Vec<Arc<Meta>>, mut compacted: Vec<Arc<Meta>>) {
         let mut seen = HashSet::new();
         live.retain(|m| seen.insert(m.id));
         live.sort_by(|a, b| b.end.cmp(&a.end).then(a.id.cmp(&b.id)));
@@ -136,6 +195,15 @@ impl Lists {
             self.tenants.remove(&tenant);
         } else {
             self.tenants.insert(tenant, Blocks { live: live.into(), compacted: compacted.into() });
+        }
+    }
+}
+
+impl Change {
+    fn tenant(&self) -> &Tenant {
+        match self {
+            Self::Added(meta) | Self::Compacted(meta) => &meta.tenant,
+            Self::Deleted(tenant, _) => tenant,
         }
     }
 }
@@ -163,38 +231,69 @@ mod tests {
         Tenant::new("t").unwrap()
     }
 
-    fn install(lists: &mut Lists, live: Vec<Arc<Meta>>, compacted: Vec<Arc<Meta>>) {
-        let found = BTreeMap::from([(tenant(), Found { live, compacted })]);
-        lists.install(Timestamp::from_second(1000).unwrap(), found);
+    fn second(s: i64) -> Timestamp {
+        Timestamp::from_second(s).unwrap()
+    }
+
+    fn install(lists: &mut Lists, begin: u64, live: Vec<Arc<Meta>>, compacted: Vec<Arc<Meta>>) {
+        let found = Found { live, compacted, since: Since::Change(begin), as_of: second(1000) };
+        lists.install(begin, BTreeMap::from([(tenant(), found)]));
     }
 
     #[test]
     fn a_block_committed_while_a_poll_runs_is_not_lost_by_it() {
         let mut lists = Lists::default();
-        lists.added(meta(1, None));
-        lists.begin();
-        lists.added(meta(2, None));
-        install(&mut lists, vec![meta(1, None)], vec![]);
+        lists.added(second(1), meta(1, None));
+        let begin = lists.begin();
+        lists.added(second(2), meta(2, None));
+        install(&mut lists, begin, vec![meta(1, None)], vec![]);
         assert_eq!(live(&lists), [2, 1]);
-        lists.begin();
-        install(&mut lists, vec![meta(1, None)], vec![]);
+        let begin = lists.begin();
+        install(&mut lists, begin, vec![meta(1, None)], vec![]);
         assert_eq!(live(&lists), [1], "the next poll is believed");
     }
 
     #[test]
     fn a_block_deleted_while_a_poll_runs_does_not_come_back() {
         let mut lists = Lists::default();
-        lists.begin();
-        lists.deleted(&tenant(), meta(1, None).id);
-        install(&mut lists, vec![meta(1, None), meta(2, None)], vec![]);
+        let begin = lists.begin();
+        lists.deleted(second(1), &tenant(), meta(1, None).id);
+        install(&mut lists, begin, vec![meta(1, None), meta(2, None)], vec![]);
         assert_eq!(live(&lists), [2]);
+    }
+
+    #[test]
+    fn an_older_index_undoes_nothing_that_was_done_here_and_a_newer_one_is_believed() {
+        let mut lists = Lists::default();
+        for n in 1..=3 {
+            lists.added(second(100), meta(n, None));
+        }
+        lists.added(second(600), meta(4, None));
+        lists.compacted(second(600), meta(1, Some(600)));
+        let index = |at: i64, live: Vec<Arc<Meta>>, compacted| {
+            let found = Found { live, compacted, since: Since::Time(second(at)), as_of: second(at) };
+            BTreeMap::from([(tenant(), found)])
+        };
+        let begin = lists.begin();
+        lists.install(begin, index(500, vec![meta(1, None), meta(2, None)], vec![]));
+        assert_eq!(
+            live(&lists),
+            [4, 2],
+            "made before 4 was committed and 1 was replaced; 3 was gone by then"
+        );
+        lists.install(begin, index(700, vec![meta(2, None)], vec![meta(1, Some(600)), meta(4, Some(630))]));
+        assert_eq!(live(&lists), [2]);
+        lists.install_one(
+            tenant(),
+            index(550, vec![meta(2, None)], vec![meta(4, Some(400))]).remove(&tenant()).unwrap(),
+        );
+        assert_eq!(live(&lists), [2], "what is compacted does not come back");
     }
 
     #[test]
     fn a_block_compacted_about_when_the_poll_began_is_read_once_more() {
         let mut lists = Lists::default();
-        lists.begin();
-        install(&mut lists, vec![meta(1, None)], vec![meta(2, Some(990)), meta(3, Some(900))]);
+        install(&mut lists, 0, vec![meta(1, None)], vec![meta(2, Some(990)), meta(3, Some(900))]);
         assert_eq!(live(&lists), [2, 1]);
         assert_eq!(lists.get(&tenant()).compacted.len(), 2);
     }

@@ -57,8 +57,8 @@ pub struct Access {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// Bytes of one part of a large upload. At least [`Access::MIN_PART`], and more where there would be too
-    /// many parts.
+    /// Bytes of one part of a large upload; more where there would be too many parts. S3 and GCS take none below
+    /// [`Access::MIN_PART`].
     pub part_bytes: u64,
 }
 
@@ -132,7 +132,7 @@ impl Default for Access {
 }
 
 impl Access {
-    /// S3 takes no smaller part but the last.
+    /// The smallest part that S3 and GCS take, but for the last.
     pub const MIN_PART: u64 = 5 << 20;
     /// S3 and GCS take 10,000 parts; Azure takes more.
     const MAX_PARTS: u64 = 9_000;
@@ -142,7 +142,7 @@ impl Access {
 
     /// Bytes of a part of an upload of `size` bytes.
     pub(super) fn part(&self, size: u64) -> usize {
-        self.part_bytes.max(Self::MIN_PART).max(size.div_ceil(Self::MAX_PARTS)) as usize
+        self.part_bytes.max(size.div_ceil(Self::MAX_PARTS)).max(1) as usize
     }
 
     fn retry(&self) -> RetryConfig {

@@ -23,8 +23,8 @@ pub(super) fn options(config: &Gcs) -> anyhow::Result<(Backend, Access)> {
     let access = Access {
         hedge: KEYS.hedge(config.hedge_requests_at, config.hedge_requests_up_to)?,
         retries: config.max_retries.map_or(default.retries, |n| n.min(100) as usize),
-        // Tempo takes any; the server takes no part below 5 MiB, and the store cuts none smaller.
-        part_bytes: KEYS.part("chunk_buffer_size", config.chunk_buffer_size, 1)?,
+        // Tempo takes any; the server takes no part below 5 MiB.
+        part_bytes: KEYS.part("chunk_buffer_size", config.chunk_buffer_size, 1)?.max(Access::MIN_PART),
         ..default
     };
     Ok((Backend::Gcs(Box::new(options)), access))
