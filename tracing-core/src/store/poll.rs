@@ -50,7 +50,7 @@ impl Store {
     pub async fn poll(&self) -> Result<Polled, StoreError> {
         let _one_at_a_time = self.polling.lock().await;
         let (clock, begin) = (std::time::Instant::now(), self.begin());
-        let tenants = self.list_tenants().await.inspect_err(|_| self.stats.count_error())?;
+        let tenants = self.list_tenants().await.inspect_err(|error| self.stats.failed(error))?;
         let results = stream::iter(tenants)
             .map(async |tenant| (self.poll_tenant(&tenant).await, tenant))
             .buffer_unordered(self.poll.tenant_concurrency.max(1));

@@ -160,11 +160,18 @@ impl Graph {
     /// the process is ready only once it was read.
     async fn poll(&mut self, store: &Arc<Store>) {
         let every = self.config.storage.trace.blocklist_poll().get().max(Duration::from_secs(1));
+        if self.target.has(Role::Compactor) {
+            let builders = storage::index_builders(&self.config.storage.trace);
+            crate::blocklist::elect(store, Arc::clone(&self.membership), builders);
+        }
         self.tasks.spawn(drop_result(store.spawn_poller(every, self.stop.clone())));
         crate::blocklist::register(store, &mut self.registry);
         let asked = Arc::clone(store);
         let polled = move || match asked.poll_stats().polls.load(Ordering::Relaxed) {
-            0 => Err("the block list was not read yet".to_owned()),
+            0 => Err(match asked.poll_stats().last_error() {
+                Some(error) => format!("the block list was not read yet: {error}"),
+                None => "the block list was not read yet".to_owned(),
+            }),
             _ => Ok(()),
         };
         let first = async {

@@ -57,10 +57,9 @@ fn poll(config: &Trace) -> PollOptions {
         concurrency: count(config.blocklist_poll_concurrency, default.concurrency).min(1000),
         tenant_concurrency: count(config.blocklist_poll_tenant_concurrency, default.tenant_concurrency)
             .min(1000),
-        index_builders: config
-            .blocklist_poll_tenant_index_builders
-            .map_or(default.index_builders, |n| n as usize),
-        stale_index: time(config.blocklist_poll_stale_tenant_index, default.stale_index),
+        index_builders: index_builders(config),
+        // Tempo believes any unless told otherwise; then new blocks stay unseen where nobody writes it any more.
+        stale_index: time(config.blocklist_poll_stale_tenant_index, config.blocklist_poll().get() * 3),
         fallback: config.blocklist_poll_fallback.unwrap_or(default.fallback),
         jitter: Duration::from_millis(config.blocklist_poll_jitter_ms.unwrap_or(0).min(60_000)),
         tolerate_errors: config.blocklist_poll_tolerate_consecutive_errors.unwrap_or(default.tolerate_errors),
@@ -68,6 +67,12 @@ fn poll(config: &Trace) -> PollOptions {
         delete_empty: config.empty_tenant_deletion_enabled.unwrap_or(false),
         empty_age: if age.is_zero() { default.empty_age } else { age },
     }
+}
+
+/// Compactors that write the index of each tenant.
+pub(super) fn index_builders(config: &Trace) -> usize {
+    let default = PollOptions::default().index_builders;
+    config.blocklist_poll_tenant_index_builders.map_or(default, |n| n as usize)
 }
 
 /// The keys of one backend, to be named in errors.

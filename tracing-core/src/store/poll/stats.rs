@@ -11,7 +11,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{model::Tenant, store::list::Found};
+use crate::{
+    model::Tenant,
+    store::{StoreError, list::Found},
+};
 
 /// Upper bounds in seconds of the buckets into which polls fall by how long they took.
 pub const POLL_BUCKETS: [f64; 6] = [0.1, 1.0, 5.0, 30.0, 120.0, 600.0];
@@ -28,6 +31,7 @@ pub struct PollStats {
     total_millis: AtomicU64,
     buckets: [AtomicU64; POLL_BUCKETS.len() + 1],
     tenants: Mutex<BTreeMap<Tenant, TenantPoll>>,
+    last_error: Mutex<Option<String>>,
 }
 
 /// What polls of one tenant came to.
@@ -46,6 +50,17 @@ pub struct TenantPoll {
 impl PollStats {
     pub(super) fn count_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, error: &StoreError) {
+        self.count_error();
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+
+    /// Why the last poll that failed as a whole did so, if none has ended since.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn count_error_of(&self, tenant: &Tenant) {
@@ -67,6 +82,7 @@ impl PollStats {
     pub(super) fn ended(&self, took: Duration) {
         let (millis, seconds) = (took.as_millis() as u64, took.as_secs_f64());
         self.polls.fetch_add(1, Ordering::Relaxed);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.last_millis.store(millis, Ordering::Relaxed);
         self.total_millis.fetch_add(millis, Ordering::Relaxed);
         let at = POLL_BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(POLL_BUCKETS.len());
