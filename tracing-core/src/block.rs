@@ -10,6 +10,7 @@ mod dedicate;
 mod encode;
 mod error;
 mod footer;
+pub mod ids;
 #[cfg(fuzzing)]
 mod fuzz;
 pub mod inspect;

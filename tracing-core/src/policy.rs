@@ -1,5 +1,6 @@
 //! What becomes of blocks: which are merged, which have expired, which may be deleted. Pure.
 
+mod ids;
 mod retention;
 mod select;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::block::Meta;
 
+pub use ids::{IdsPlan, id_sets};
 pub use retention::{Due, Retention, Rule, RuleError};
 pub use select::{CompactionLimits, Job, jobs};
 

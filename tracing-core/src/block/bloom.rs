@@ -155,7 +155,7 @@ fn locations(id: TraceId, hashes: u64, bits: u64) -> impl Iterator<Item = u64> {
 }
 
 /// MurmurHash3 x64 128 with seed 0 of 16 bytes, or of 16 bytes and a tail of up to 8.
-fn murmur3(data: &[u8]) -> [u64; 2] {
+pub(super) fn murmur3(data: &[u8]) -> [u64; 2] {
     const C1: u64 = 0x87c3_7b91_1142_53d5;
     const C2: u64 = 0x4cf5_ad43_2745_937f;
     let (mut h1, mut h2) = (0_u64, 0_u64);
