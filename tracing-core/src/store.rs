@@ -13,6 +13,7 @@ mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod fault;
 mod federation;
+mod ids;
 mod index;
 mod label;
 mod list;
@@ -27,6 +28,7 @@ mod tls;
 
 pub use blocks::{DATA, META, Store};
 pub use error::StoreError;
+pub use ids::{Narrowed, Refreshed};
 pub use index::IndexError;
 pub use objects::{Created, Object, Objects};
 pub use options::{

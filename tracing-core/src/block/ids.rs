@@ -14,8 +14,13 @@ mod pack;
 pub use directory::{Chunk, Covered, Directory, IdSet, Shard};
 pub use pack::{MergeIds, MergeIdsStep, find};
 
-use super::bloom::murmur3;
-use crate::model::TraceId;
+use std::sync::Arc;
+
+use super::{BlockError, Footer, Meta, Scan, bloom::murmur3};
+use crate::{
+    model::TraceId,
+    table::{Column, Projection},
+};
 
 /// Bits of a hash that are kept.
 const HASH_BITS: u32 = 40;
@@ -25,6 +30,16 @@ const HASH_BITS: u32 = 40;
 pub fn hash(id: TraceId) -> u64 {
     let [first, _] = murmur3(&id.0);
     first >> (64 - HASH_BITS)
+}
+
+/// A scan of a block's trace ids, in tables of nothing else.
+///
+/// # Errors
+/// As [`Scan::new`].
+pub fn scan(meta: &Meta, footer: Arc<Footer>) -> Result<Scan, BlockError> {
+    let ids = Projection::Some { columns: vec![Column::TraceId], attributes: Vec::new() };
+    let all = 0..footer.row_groups();
+    Scan::new(meta, footer, all, ids)
 }
 
 #[cfg(test)]

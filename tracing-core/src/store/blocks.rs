@@ -17,6 +17,7 @@ use object_store::ObjectStore;
 use super::{
     Backend, Objects, PollOptions, RequestStats, StoreError, StoreOptions,
     cache::Cache,
+    ids::Directories,
     disk,
     list::Lists,
     objects::{Place, blocking},
@@ -47,6 +48,7 @@ pub struct Store {
     pub(super) stats: PollStats,
     pub(super) elected: OnceLock<Elected>,
     cache: Cache,
+    pub(super) directories: Directories,
     /// Blocks that are read from a directory of this machine until they are committed.
     staged: RwLock<HashMap<BlockId, PathBuf>>,
     #[cfg(test)]
@@ -82,6 +84,7 @@ impl Store {
             stats: PollStats::default(),
             elected: OnceLock::new(),
             cache: Cache::new(cache_bytes),
+            directories: Directories::default(),
             staged: RwLock::default(),
             #[cfg(test)]
             stop_before: std::sync::Mutex::default(),
