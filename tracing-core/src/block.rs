@@ -10,9 +10,9 @@ mod dedicate;
 mod encode;
 mod error;
 mod footer;
-pub mod ids;
 #[cfg(fuzzing)]
 mod fuzz;
+pub mod ids;
 pub mod inspect;
 mod merge;
 mod meta;

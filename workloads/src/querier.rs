@@ -100,9 +100,13 @@ impl Querier {
                     .await;
                 Ok(Found::Search { part: found.map_err(|error| failure(&error))?, recent_blocks: Vec::new() })
             }
-            Work::FindInBlocks { id, metas } => {
-                let parts =
-                    self.engine.find_trace(tenant, *id, metas).await.map_err(|error| failure(&error))?;
+            Work::FindInBlocks { id, metas, holding } => {
+                let parts = if *holding {
+                    self.engine.read_trace(*id, metas).await
+                } else {
+                    self.engine.find_trace(tenant, *id, metas).await
+                };
+                let parts = parts.map_err(|error| failure(&error))?;
                 Ok(Found::Trace { parts, recent_blocks: Vec::new() })
             }
             Work::SearchLive { search, ingester } => {

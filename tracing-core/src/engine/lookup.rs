@@ -1,4 +1,5 @@
-//! One trace out of many blocks: the Bloom filter says which may hold it, the page index of the ids where.
+//! One trace out of many blocks: the filter over trace ids says which hold it, of blocks that it does not name
+//! their Bloom filters; the page index of the ids says where.
 
 use std::sync::Arc;
 
@@ -27,23 +28,34 @@ impl Engine {
         id: TraceId,
         metas: &[Arc<Meta>],
     ) -> Result<Vec<Bytes>, EngineError> {
+        let narrowed = self.store.narrow(tenant, &[id], metas).await;
         // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
+        let unknown = narrowed.unknown.into_iter().map(|meta| self.find_in_block(id, meta).boxed());
+        let holding = narrowed.holding.into_iter().map(|meta| self.read_from_block(id, meta).boxed());
+        all(holding.chain(unknown).collect()).await
+    }
+
+    /// As [`Engine::find_trace`], of blocks that are known to hold the trace, or believed to: none of their
+    /// filters is asked.
+    ///
+    /// # Errors
+    /// As [`Engine::find_trace`].
+    pub async fn read_trace(&self, id: TraceId, metas: &[Arc<Meta>]) -> Result<Vec<Bytes>, EngineError> {
         let mut lookups: Vec<BoxFuture<'_, _>> = Vec::with_capacity(metas.len());
-        for meta in metas.iter().filter(|meta| meta.tenant == *tenant) {
-            lookups.push(self.find_in_block(id, meta.clone()).boxed());
+        for meta in metas {
+            lookups.push(self.read_from_block(id, Arc::clone(meta)).boxed());
         }
-        let mut found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
-        let mut parts = Vec::new();
-        while let Some(part) = found.try_next().await? {
-            parts.extend(part);
-        }
-        Ok(parts)
+        all(lookups).await
     }
 
     async fn find_in_block(&self, id: TraceId, meta: Arc<Meta>) -> Result<Option<Bytes>, EngineError> {
         if !self.bloom(&meta, id).await? {
             return Ok(None);
         }
+        self.read_from_block(id, meta).await
+    }
+
+    async fn read_from_block(&self, id: TraceId, meta: Arc<Meta>) -> Result<Option<Bytes>, EngineError> {
         let Some((table, _)) = self.trace_of_block(&meta, id).await? else { return Ok(None) };
         Ok(Some(self.pool.run(move || render::otlp(&table, 0)).await?))
     }
@@ -59,4 +71,16 @@ impl Engine {
         let table = self.drive(meta, scan, &mut bytes).await?;
         Ok(table.map(|table| (table, bytes)))
     }
+}
+
+/// What some lookups find, a few of them at a time.
+async fn all(
+    lookups: Vec<BoxFuture<'_, Result<Option<Bytes>, EngineError>>>,
+) -> Result<Vec<Bytes>, EngineError> {
+    let mut found = stream::iter(lookups).buffer_unordered(CONCURRENT_BLOCKS);
+    let mut parts = Vec::new();
+    while let Some(part) = found.try_next().await? {
+        parts.extend(part);
+    }
+    Ok(parts)
 }

@@ -112,7 +112,12 @@ mod tests {
     }
 
     /// Does what a plan says, without entries.
-    fn apply(directory: Option<Directory>, plan: &IdsPlan, live: &[Arc<Meta>], now: Timestamp) -> (Directory, u64) {
+    fn apply(
+        directory: Option<Directory>,
+        plan: &IdsPlan,
+        live: &[Arc<Meta>],
+        now: Timestamp,
+    ) -> (Directory, u64) {
         let old = directory.map(|directory| directory.sets).unwrap_or_default();
         let mut blocks: Vec<Covered> =
             plan.add.iter().map(|meta| Covered { id: meta.id, traces: meta.traces }).collect();

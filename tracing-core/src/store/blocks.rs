@@ -17,8 +17,8 @@ use object_store::ObjectStore;
 use super::{
     Backend, Objects, PollOptions, RequestStats, StoreError, StoreOptions,
     cache::Cache,
-    ids::Directories,
     disk,
+    ids::Directories,
     list::Lists,
     objects::{Place, blocking},
     poll::PollStats,

@@ -112,14 +112,16 @@ impl Store {
         let mut narrowed = Narrowed::default();
         let mut by_set: Vec<Vec<(u16, &Arc<Meta>)>> = vec![Vec::new(); directory.sets.len()];
         for meta in metas {
-            let of = directory.sets.iter().zip(&mut by_set).find_map(|(set, of)| Some((set.number(meta.id)?, of)));
+            let of =
+                directory.sets.iter().zip(&mut by_set).find_map(|(set, of)| Some((set.number(meta.id)?, of)));
             match of {
                 Some((number, of)) => of.push((number, meta)),
                 None => narrowed.unknown.push(Arc::clone(meta)),
             }
         }
         let asked = directory.sets.iter().zip(&by_set).filter(|(_, of)| !of.is_empty());
-        let asked: Vec<_> = asked.flat_map(|(set, of)| ids.iter().map(move |id| (set, of, ids::hash(*id)))).collect();
+        let asked: Vec<_> =
+            asked.flat_map(|(set, of)| ids.iter().map(move |id| (set, of, ids::hash(*id)))).collect();
         let found = join_all(asked.iter().map(|(set, _, hash)| self.numbers(tenant, set, *hash))).await;
         for ((_, of, _), numbers) in asked.into_iter().zip(found) {
             let numbers = numbers?;
@@ -181,9 +183,8 @@ impl Store {
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let decoded = blocking(move || {
-            Directory::decode(&bytes).map_err(|source| StoreError::Block { key, source })
-        });
+        let decoded =
+            blocking(move || Directory::decode(&bytes).map_err(|source| StoreError::Block { key, source }));
         Ok(Some(Arc::new(decoded.await?)))
     }
 }

@@ -31,6 +31,8 @@ section! {
         s3: S3,
         gcs: Gcs,
         azure: Azure,
+        /// Ours: memory for parts of blocks that are read again and again, 64 MiB unless it is set. 0 for none.
+        read_cache_bytes: Option<Size>,
         cache: Option<String>,
         cache_control: Opaque,
         cache_min_compaction_level: Option<u32>,

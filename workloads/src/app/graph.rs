@@ -20,9 +20,11 @@ use super::{
 };
 use crate::{
     api::{self, ApiOptions, StreamService},
+    caches,
     compactor::Compactor,
     distributor::{Distributor, Keeper, PushService},
     frontend::{Frontend, FrontendOptions},
+    ids::IdFilters,
     ingester::Ingester,
     membership::{Membership, Role},
     overrides::Overrides,
@@ -68,6 +70,7 @@ impl Graph {
             return Ok(Services { ingester: None, http, grpc: Router::new().fallback(unknown_method) });
         }
         let store = storage::open(&self.config.storage.trace)?;
+        caches::register(&store, &mut self.registry);
         let engine = Engine::new(Arc::clone(&store), threads());
         let ingester = self.ingester(&store, &engine).await?;
         if let Some(ingester) = &ingester {
@@ -87,6 +90,9 @@ impl Graph {
             let (settings, overrides) = (&self.config.compactor.compaction, Arc::clone(&self.overrides));
             let compactor = Compactor::new(settings, Arc::clone(&store), overrides, &mut self.registry);
             self.tasks.spawn(compactor.run(self.stop.clone()));
+            let members = Arc::clone(&self.membership);
+            let filters = IdFilters::new(Arc::clone(&store), members, &mut self.registry);
+            self.tasks.spawn(filters.run(self.stop.clone()));
         }
         if self.target.has(Role::QueryFrontend) || self.target.has(Role::Compactor) {
             self.poll(&store).await;

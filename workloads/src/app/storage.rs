@@ -28,7 +28,10 @@ pub(crate) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
         "azure" => azure::options(&config.azure)?,
         name => bail!("storage.trace.backend: expected local, s3, gcs or azure, found `{name}`"),
     };
-    let options = StoreOptions { access, poll: poll(config), ..StoreOptions::new(backend) };
+    let mut options = StoreOptions { access, poll: poll(config), ..StoreOptions::new(backend) };
+    if let Some(bytes) = config.read_cache_bytes {
+        options.cache_bytes = usize::try_from(bytes.0).unwrap_or(usize::MAX);
+    }
     Store::open(options).context("storage.trace")
 }
 

@@ -28,10 +28,25 @@ pub(crate) struct Search {
 /// What a querier is to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    SearchBlock { search: Arc<Search>, meta: Arc<Meta>, row_groups: Range<usize> },
-    SearchLive { search: Arc<Search>, ingester: IngesterAddress },
-    FindInBlocks { id: TraceId, metas: Vec<Arc<Meta>> },
-    FindLive { id: TraceId, ingester: IngesterAddress },
+    SearchBlock {
+        search: Arc<Search>,
+        meta: Arc<Meta>,
+        row_groups: Range<usize>,
+    },
+    SearchLive {
+        search: Arc<Search>,
+        ingester: IngesterAddress,
+    },
+    /// `holding` where a filter says that the blocks hold the trace.
+    FindInBlocks {
+        id: TraceId,
+        metas: Vec<Arc<Meta>>,
+        holding: bool,
+    },
+    FindLive {
+        id: TraceId,
+        ingester: IngesterAddress,
+    },
 }
 
 /// Where an ingester is asked.

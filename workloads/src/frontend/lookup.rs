@@ -83,7 +83,7 @@ impl Lookup<'_> {
         for tenant in tenants {
             self.add_ingesters(tenant);
             let metas = self.frontend.store.blocks(tenant).to_vec();
-            self.add_blocks(metas);
+            self.add_blocks(metas).await;
         }
         let mut parts = Vec::new();
         loop {
@@ -92,13 +92,13 @@ impl Lookup<'_> {
                     break;
                 }
                 let aside = std::mem::take(&mut self.aside);
-                self.add_jobs(&aside);
+                self.add_jobs(&aside).await;
                 continue;
             };
             match done.result {
                 Ok(Found::Trace { parts: found, recent_blocks }) => {
                     parts.extend(found);
-                    self.add_blocks(recent_blocks);
+                    self.add_blocks(recent_blocks).await;
                 }
                 Ok(Found::Search { .. }) => {
                     let what = done.work.subject();
@@ -113,7 +113,7 @@ impl Lookup<'_> {
                     }
                     self.add_ingesters(&done.tenant);
                     let metas = self.frontend.store.blocks(&done.tenant).to_vec();
-                    self.add_blocks(metas);
+                    self.add_blocks(metas).await;
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Lookup<'_> {
     }
 
     /// Adds jobs for those of `metas` that are new to this lookup and overlap its range.
-    fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
+    async fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
         let mut news = self.seen.news(metas);
         if let Some((since, until)) = self.range.map(SecondsRange::nanos) {
             self.aside.extend(news.extract_if(.., |meta| {
@@ -138,16 +138,20 @@ impl Lookup<'_> {
                 start > until || end < since
             }));
         }
-        self.add_jobs(&news);
+        self.add_jobs(&news).await;
     }
 
-    fn add_jobs(&mut self, news: &[Arc<Meta>]) {
+    /// Adds jobs for the blocks that may hold the trace: which these are, the filter over trace ids says.
+    async fn add_jobs(&mut self, news: &[Arc<Meta>]) {
         self.run.cost.blocks += news.len() as u64;
         self.run.cost.block_bytes += news.iter().map(|meta| meta.size).sum::<u64>();
         for of_tenant in news.chunk_by(|a, b| a.tenant == b.tenant) {
-            for metas in of_tenant.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
-                if let Some(meta) = metas.first() {
-                    self.run.add(&meta.tenant, Work::FindInBlocks { id: self.id, metas: metas.to_vec() });
+            let Some(first) = of_tenant.first() else { continue };
+            let narrowed = self.frontend.store.narrow(&first.tenant, &[self.id], of_tenant).await;
+            for (metas, holding) in [(narrowed.holding, true), (narrowed.unknown, false)] {
+                for metas in metas.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
+                    let work = Work::FindInBlocks { id: self.id, metas: metas.to_vec(), holding };
+                    self.run.add(&first.tenant, work);
                 }
             }
         }

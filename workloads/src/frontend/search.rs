@@ -155,13 +155,13 @@ impl Searching<'_> {
             self.add_ingesters(tenant);
         }
         let metas = tenants.iter().flat_map(|tenant| self.frontend.store.blocks(tenant).to_vec());
-        self.add_blocks(metas.collect());
+        self.add_blocks(metas.collect()).await;
         let mut combiner = Combiner::new(self.search.limits.limit);
         while let Some(done) = self.run.next().await? {
             match done.result {
                 Ok(Found::Search { part, recent_blocks }) => {
                     combiner.add(part);
-                    self.add_blocks(recent_blocks);
+                    self.add_blocks(recent_blocks).await;
                 }
                 Ok(Found::Trace { .. }) => {
                     let what = done.work.subject();
@@ -204,21 +204,39 @@ impl Searching<'_> {
     }
 
     /// Adds jobs for those of `metas` that are new to this search and overlap its window, newest first.
-    fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
+    async fn add_blocks(&mut self, metas: Vec<Arc<Meta>>) {
         let mut news = self.seen.news(metas);
         news.retain(|meta| {
             let (start, end) = meta.nanos();
             start <= self.until && end >= self.since
         });
+        let ids = self.search.plan.trace_ids();
+        if let Some(ids) = &ids {
+            news = self.may_hold(ids, news).await;
+        }
         news.sort_by_key(|meta| std::cmp::Reverse(meta.end));
         for meta in news {
             self.run.cost.blocks += 1;
             self.run.cost.block_bytes += meta.size;
-            for row_groups in split(&meta, self.frontend.options.target_bytes_per_job) {
+            // A trace is looked up in the whole block at once.
+            let bytes = if ids.is_some() { u64::MAX } else { self.frontend.options.target_bytes_per_job };
+            for row_groups in split(&meta, bytes) {
                 let search = self.search.clone();
                 self.run.add(&meta.tenant, Work::SearchBlock { search, meta: meta.clone(), row_groups });
             }
         }
+    }
+
+    /// Those of `metas` that may hold one of these traces.
+    async fn may_hold(&self, ids: &[TraceId], mut metas: Vec<Arc<Meta>>) -> Vec<Arc<Meta>> {
+        metas.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        let mut left = Vec::new();
+        for of_tenant in metas.chunk_by(|a, b| a.tenant == b.tenant) {
+            let Some(first) = of_tenant.first() else { continue };
+            let narrowed = self.frontend.store.narrow(&first.tenant, ids, of_tenant).await;
+            left.extend(narrowed.holding.into_iter().chain(narrowed.unknown));
+        }
+        left
     }
 
     /// What a failed job leaves unanswered is either found elsewhere, or the search fails.
@@ -228,7 +246,7 @@ impl Searching<'_> {
         }
         self.add_ingesters(&tenant);
         let metas = self.frontend.store.blocks(&tenant).to_vec();
-        self.add_blocks(metas);
+        self.add_blocks(metas).await;
         Ok(())
     }
 }

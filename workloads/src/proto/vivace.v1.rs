@@ -936,6 +936,9 @@ pub struct FindInBlocks {
     /// meta.json of each block to look into.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub metas: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The filter over trace ids says that these blocks hold the trace: their Bloom filters need not be asked.
+    #[prost(bool, tag = "3")]
+    pub holding: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FindLive {

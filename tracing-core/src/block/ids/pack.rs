@@ -169,7 +169,8 @@ impl Source {
             })?;
             let (entries, numbers) = (&mut self.entries, &self.numbers);
             each(bytes, chunk.first, |(hash, number)| {
-                entries.extend(numbers.get(usize::from(number)).copied().flatten().map(|number| (hash, number)));
+                entries
+                    .extend(numbers.get(usize::from(number)).copied().flatten().map(|number| (hash, number)));
                 true
             })?;
             self.entries.reverse();

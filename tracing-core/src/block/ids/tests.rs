@@ -13,7 +13,11 @@ use crate::model::BlockId;
 /// Objects by name.
 type Objects = HashMap<Uuid, Bytes>;
 
-fn merge(ids: Vec<(u64, u16)>, sets: Vec<(Vec<Shard>, Vec<Option<u16>>)>, objects: &mut Objects) -> Vec<Shard> {
+fn merge(
+    ids: Vec<(u64, u16)>,
+    sets: Vec<(Vec<Shard>, Vec<Option<u16>>)>,
+    objects: &mut Objects,
+) -> Vec<Shard> {
     let mut merge = MergeIds::new(ids, sets);
     loop {
         match merge.next(Uuid::new_v4).unwrap() {

@@ -45,7 +45,11 @@ impl Store {
     ///
     /// # Errors
     /// What the store says; the filter is then as it was.
-    pub async fn refresh_ids(&self, tenant: &Tenant, now: Timestamp) -> Result<Option<Refreshed>, StoreError> {
+    pub async fn refresh_ids(
+        &self,
+        tenant: &Tenant,
+        now: Timestamp,
+    ) -> Result<Option<Refreshed>, StoreError> {
         let began = Instant::now();
         let live = self.blocks(tenant);
         let old = self.read_directory(tenant).await.unwrap_or_else(|error| {
@@ -136,7 +140,8 @@ impl Store {
 
     /// Hashes of a block's ids.
     async fn hashes(&self, meta: &Arc<Meta>) -> Result<Vec<u64>, StoreError> {
-        let damaged = |source: BlockError| StoreError::Block { key: format!("{}/{}", meta.tenant, meta.id), source };
+        let damaged =
+            |source: BlockError| StoreError::Block { key: format!("{}/{}", meta.tenant, meta.id), source };
         let tail = self.read_ranges(&meta.tenant, meta.id, DATA, &[Footer::range(meta)]).await?;
         let footer = Footer::decode(meta, tail.into_iter().next().unwrap_or_default()).map_err(damaged)?;
         let mut scan = ids::scan(meta, Arc::new(footer)).map_err(damaged)?;
@@ -144,7 +149,9 @@ impl Store {
         loop {
             let stepped = blocking(move || {
                 let step = scan.next().map(|step| match step {
-                    Step::Table(table) => (Vec::new(), table.traces.id.iter().map(|id| ids::hash(*id)).collect()),
+                    Step::Table(table) => {
+                        (Vec::new(), table.traces.id.iter().map(|id| ids::hash(*id)).collect())
+                    }
                     Step::Need(ranges) => (ranges, Vec::new()),
                     Step::Done => (Vec::new(), Vec::new()),
                 });

@@ -106,7 +106,11 @@ async fn blocks_that_the_filter_does_not_name_are_unknown_and_those_that_are_gon
         metas.push(commit(&store, &[n]).await);
     }
     let now = Timestamp::now();
-    assert_eq!(cold(&bucket, &[id(3)], &metas).await.0.unknown.len(), 20, "without a filter nothing is known");
+    assert_eq!(
+        cold(&bucket, &[id(3)], &metas).await.0.unknown.len(),
+        20,
+        "without a filter nothing is known"
+    );
     store.refresh_ids(&tenant(), now).await.unwrap().unwrap();
     let late = commit(&store, &[3]).await;
     metas.push(Arc::clone(&late));
