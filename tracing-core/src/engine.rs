@@ -5,6 +5,7 @@ mod combine;
 mod error;
 mod live;
 mod lookup;
+mod merge;
 mod parts;
 mod pool;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use tokio::sync::Semaphore;
 
 pub use combine::{Combiner, SearchLimits, SearchPart, SearchStats};
 pub use error::EngineError;
+pub use merge::{LocalBlock, MergeFailed};
 
 use crate::store::Store;
 use pool::Pool;

@@ -14,6 +14,14 @@ pub enum EngineError {
     /// A part of a trace that is no OTLP.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A file of this machine.
+    #[error("file {}", path.display())]
+    File {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Nobody waits for the answer any more.
     #[error("the question was cancelled")]
     Cancelled,

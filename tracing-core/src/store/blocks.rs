@@ -198,6 +198,12 @@ impl Store {
         }
     }
 
+    /// Where an object of a block lies on this machine, for who reads it from there; `None` in a bucket.
+    #[must_use]
+    pub fn path_of(&self, tenant: &Tenant, block: BlockId, name: &str) -> Option<PathBuf> {
+        self.file(tenant, block, name)
+    }
+
     /// A directory that holds the block, if one of this machine does.
     fn file(&self, tenant: &Tenant, block: BlockId, name: &str) -> Option<PathBuf> {
         let staged = self.staged.read().ok().and_then(|staged| staged.get(&block).cloned());
