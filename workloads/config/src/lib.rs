@@ -24,7 +24,7 @@ mod switch;
 mod tree;
 
 pub use command::{CommandLine, FlagError, help};
-pub use compaction::{Compaction, Compactor};
+pub use compaction::{Compaction, Compactor, RetentionRule};
 pub use duration::{Duration, DurationError};
 pub use env::expand;
 pub use ingest::{Distributor, Ingester, Lifecycler, Otlp, OtlpGrpc, OtlpHttp, OtlpProtocols, Receivers};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Opaque, Size, section::section};
+use crate::{Duration, Opaque, RetentionRule, Size, section::section};
 
 section! {
     /// Limits in both notations: `defaults` with its groups, and the flat keys of old, of which a group's wins.
@@ -29,6 +29,8 @@ section! {
         block_retention: Option<Duration>,
         compaction_window: Option<Duration>,
         compaction_disabled: Option<bool>,
+        /// Not of Tempo.
+        retention_rules: Vec<RetentionRule>,
         parquet_dedicated_columns: Opaque,
         forwarders: Vec<String>,
         metrics_generator_processors: Vec<String>,
@@ -89,6 +91,8 @@ section! {
         block_retention: Option<Duration>,
         compaction_window: Option<Duration>,
         compaction_disabled: Option<bool>,
+        /// Not of Tempo: in place of the rules for all tenants.
+        retention_rules: Vec<RetentionRule>,
     }
 
     /// Limits that hold everywhere.
@@ -132,6 +136,9 @@ impl Limits {
             compaction.block_retention, compaction.compaction_window, compaction.compaction_disabled,
             global.max_bytes_per_trace,
         }
+        if !self.compaction.retention_rules.is_empty() {
+            out.compaction.retention_rules.clone_from(&self.compaction.retention_rules);
+        }
         out
     }
 
@@ -164,6 +171,7 @@ impl Overrides {
                 block_retention: self.block_retention,
                 compaction_window: self.compaction_window,
                 compaction_disabled: self.compaction_disabled,
+                retention_rules: self.retention_rules.clone(),
             },
             global: GlobalLimits { max_bytes_per_trace: self.max_bytes_per_trace },
             ..Limits::default()

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    Config, TenantLimits,
+    Config, Overrides, TenantLimits,
     command::Setting,
     decode::{self, DecodeError, Unknown},
     tree::{self, Node, Placement, TreeError},
@@ -83,12 +83,30 @@ pub fn load(text: &str, settings: &[Setting]) -> Result<Loaded<Config>, ConfigEr
     read(&root)
 }
 
-/// Reads the file that `overrides.per_tenant_override_config` names.
+/// Reads the file that `overrides.per_tenant_override_config` names, in whose sections the groups and the flat
+/// keys of old may both stand; a group's wins.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_overrides(text: &str) -> Result<Loaded<TenantLimits>, ConfigError> {
-    read(&tree::parse(text)?)
+    let root = tree::parse(text)?;
+    let mut grouped: Loaded<TenantLimits> = read(&root)?;
+    let flat: Loaded<FlatLimits> = read(&root)?;
+    for (tenant, limits) in &mut grouped.config.overrides {
+        if let Some(flat) = flat.config.overrides.get(tenant) {
+            *limits = limits.over(&flat.base());
+        }
+    }
+    // Unknown is what neither of the two knows.
+    grouped.warnings.retain(|warning| flat.warnings.contains(warning));
+    Ok(grouped)
+}
+
+/// The same file, as far as it is in the notation of old.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct FlatLimits {
+    overrides: std::collections::BTreeMap<String, Overrides>,
 }
 
 fn read<T: serde::de::DeserializeOwned>(root: &Node) -> Result<Loaded<T>, ConfigError> {

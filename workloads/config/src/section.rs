@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Duration, Secret, Size};
+use crate::{Duration, RetentionRule, Secret, Size};
 
 /// A part of Tempo's configuration that is accepted and carried, but that nothing here reads.
 pub type Opaque = Value;
@@ -94,6 +94,11 @@ impl Keys for Vec<String> {
     fn keys(path: &str, out: &mut Vec<Key>) {
         out.push(Key { path: path.to_owned(), kind: Kind::List });
     }
+}
+
+/// Given as a list of sections, for which there is no flag.
+impl Keys for Vec<RetentionRule> {
+    fn keys(_path: &str, _out: &mut Vec<Key>) {}
 }
 
 impl Keys for Opaque {
