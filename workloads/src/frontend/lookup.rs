@@ -13,7 +13,7 @@ use tracing_core::{
 use super::{
     Cost, Frontend, SecondsRange, Seen,
     error::QueryError,
-    job::{Found, Work},
+    job::{FailureKind, Found, Work},
     metrics::Op,
     names,
     run::Run,
@@ -108,8 +108,12 @@ impl Lookup<'_> {
                     });
                 }
                 Err(failure) => {
+                    let is_block_gone = failure.kind == FailureKind::BlockGone;
                     if self.frontend.look_elsewhere(&done.work, failure, self.run.deadline()).await? {
                         self.seen.ask_all_again();
+                    }
+                    if is_block_gone {
+                        self.ask_one_by_one(&done.tenant, &done.work)?;
                     }
                     self.add_ingesters(&done.tenant);
                     let metas = self.frontend.store.blocks(&done.tenant).to_vec();
@@ -118,6 +122,17 @@ impl Lookup<'_> {
             }
         }
         Ok((assemble(self.id, parts).await?, self.run.cost))
+    }
+
+    /// One of the blocks of a job is gone, and the others were not asked: each becomes a job of its own. What
+    /// the one held stands in a block that is new to the list.
+    fn ask_one_by_one(&mut self, tenant: &Tenant, work: &Work) -> Result<(), QueryError> {
+        let listed = self.frontend.still_listed(tenant, work)?;
+        let holding = matches!(work, Work::FindInBlocks { holding: true, .. });
+        for meta in listed {
+            self.run.add(tenant, Work::FindInBlocks { id: self.id, metas: vec![meta], holding });
+        }
+        Ok(())
     }
 
     /// Adds a job for each ingester that is not asked yet.

@@ -241,8 +241,12 @@ impl Searching<'_> {
 
     /// What a failed job leaves unanswered is either found elsewhere, or the search fails.
     async fn make_up_for(&mut self, tenant: Tenant, work: &Work, failure: Failure) -> Result<(), QueryError> {
+        let is_block_gone = failure.kind == FailureKind::BlockGone;
         if self.frontend.look_elsewhere(work, failure, self.run.deadline()).await? {
             self.seen.ask_all_again();
+        }
+        if is_block_gone {
+            self.frontend.still_listed(&tenant, work)?;
         }
         self.add_ingesters(&tenant);
         let metas = self.frontend.store.blocks(&tenant).to_vec();
@@ -278,6 +282,30 @@ impl Frontend {
         tracing::info!(job = work.subject(), %failure, "gone since the query was planned");
         self.store.poll().await.map_err(|error| failed(error.to_string()))?;
         Ok(inherited)
+    }
+}
+
+impl Frontend {
+    /// The blocks of a job, one of which is gone, that the list still has.
+    ///
+    /// # Errors
+    /// Where the job was about that one alone: the list has it, and its data is not there.
+    pub(super) fn still_listed(&self, tenant: &Tenant, work: &Work) -> Result<Vec<Arc<Meta>>, QueryError> {
+        let metas = match work {
+            Work::FindInBlocks { metas, .. } => metas.as_slice(),
+            Work::SearchBlock { meta, .. } => std::slice::from_ref(meta),
+            Work::SearchLive { .. } | Work::FindLive { .. } => &[],
+        };
+        let blocks = self.store.blocks(tenant);
+        let is_live = |meta: &&Arc<Meta>| {
+            blocks.iter().any(|listed| listed.id == meta.id && listed.compacted.is_none())
+        };
+        let listed: Vec<_> = metas.iter().filter(is_live).cloned().collect();
+        if metas.len() == 1 && !listed.is_empty() {
+            let reason = "the block is listed, and its data is not there".to_owned();
+            return Err(QueryError::Failed { what: work.subject(), reason });
+        }
+        Ok(listed)
     }
 }
 
