@@ -92,6 +92,7 @@ pub fn configuration(line: &CommandLine) -> anyhow::Result<Loaded<Config>> {
 /// The key and what was expected.
 pub fn check(config: &Config) -> anyhow::Result<Target> {
     let target = Target::parse(config.target())?;
+    crate::compactor::CompactorOptions::of(config)?;
     for (key, tls) in [
         ("server.http_tls_config", &config.server.http_tls_config),
         ("server.grpc_tls_config", &config.server.grpc_tls_config),

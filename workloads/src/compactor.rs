@@ -1,79 +1,108 @@
-//! The role that lets blocks expire: a block whose newest span is older than the tenant's retention is marked,
-//! and deleted once no query can still read it. IO.
+//! The role that merges blocks and lets traces expire. IO.
 //!
-//! Every step may be repeated and may be done by several compactors at once: the store's own order of steps
-//! (`mark_compacted`, `delete`) is what keeps readers whole.
+//! Flow of a merge: the inputs are read into one block in a local directory; its data is uploaded; a record of
+//! the job is put, which says what the output is and what it replaces; the output's `meta.json` makes it
+//! visible; the inputs are marked; the record goes. Retention marks blocks whose time is over, rewrites those of
+//! which some traces have to stay, and deletes what was marked long enough ago.
+//! Guarantees: every step may be repeated and may be done by several compactors at once. Until the record is
+//! there nothing has happened that anyone can see; from then on any compactor can finish the job.
 
-use std::{sync::Arc, time::Duration};
+mod metrics;
+mod options;
+mod owner;
+mod record;
+mod retain;
+mod skip;
+mod turn;
+mod work;
 
-use jiff::{SignedDuration, Timestamp};
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
-use tokio_util::sync::CancellationToken;
-use tracing_core::{
-    block::Meta,
-    model::Tenant,
-    policy,
-    store::{Store, StoreError},
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use vivace_config::Compaction;
 
-use crate::overrides::Overrides;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tracing_core::{engine::Engine, model::Tenant, store::Store};
+use vivace_config::Config;
 
-/// Tempo's defaults.
-const RETENTION: Duration = Duration::from_hours(14 * 24);
-const GRACE: Duration = Duration::from_hours(1);
-const CYCLE: Duration = Duration::from_secs(30);
+use crate::{membership::Membership, overrides::Overrides};
+use metrics::Metrics;
+pub use options::CompactorOptions;
+pub(crate) use options::{check_window, rules};
+use skip::Skipped;
+use work::Workplace;
 
-/// Lets blocks expire.
+/// The first and the longest pause of a tenant whose work failed.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(30), Duration::from_mins(30));
+
+/// Merges blocks and lets traces expire.
 #[derive(Debug)]
 pub struct Compactor {
+    options: CompactorOptions,
     store: Arc<Store>,
+    engine: Arc<Engine>,
+    membership: Arc<Membership>,
     overrides: Arc<Overrides>,
-    retention: Duration,
-    grace: Duration,
-    cycle: Duration,
+    workplace: Workplace,
     metrics: Metrics,
+    /// Blocks and tenants that are left alone for a while.
+    skipped: Skipped,
+    retentions: retain::Retentions,
+    looked: record::Looked,
+    #[cfg(test)]
+    stop_before: std::sync::Mutex<Option<&'static str>>,
 }
 
-#[derive(Debug, Default)]
-struct Metrics {
-    marked: Counter,
-    deleted: Counter,
-    errors: Counter,
+/// Why a step of the work failed.
+#[derive(Debug, thiserror::Error)]
+enum WorkError {
+    #[error(transparent)]
+    Store(#[from] tracing_core::store::StoreError),
+    #[error("{0}")]
+    Merge(#[from] tracing_core::engine::MergeFailed),
+    #[error("file {}", path.display())]
+    File { path: std::path::PathBuf, source: std::io::Error },
+    #[error("job record {key}: {reason}")]
+    Record { key: String, reason: String },
+    #[error("the process ends")]
+    Ending,
 }
 
 impl Compactor {
     /// As the configuration says, with Tempo's defaults.
+    ///
+    /// # Errors
+    /// The key that is wrong, or the directory that cannot be worked in.
     pub fn new(
-        config: &Compaction,
-        store: Arc<Store>,
+        config: &Config,
+        (store, engine): (Arc<Store>, Arc<Engine>),
+        membership: Arc<Membership>,
         overrides: Arc<Overrides>,
         registry: &mut Registry,
-    ) -> Self {
-        let or = |value: Option<vivace_config::Duration>, default| {
-            value.map(vivace_config::Duration::get).filter(|value| !value.is_zero()).unwrap_or(default)
-        };
-        let metrics = Metrics::default();
-        for (name, what, counter) in [
-            ("tempodb_retention_marked_for_deletion", "blocks that expired", &metrics.marked),
-            ("tempodb_retention_deleted", "blocks that were deleted", &metrics.deleted),
-            ("tempodb_retention_errors", "blocks that could not be marked or deleted", &metrics.errors),
-        ] {
-            registry.register(name, what, counter.clone());
-        }
-        Self {
+    ) -> anyhow::Result<Self> {
+        let options = CompactorOptions::of(config)?;
+        let workplace = Workplace::open(&options.work)?;
+        Ok(Self {
+            options,
             store,
+            engine,
+            membership,
             overrides,
-            retention: or(config.block_retention, RETENTION),
-            grace: or(config.compacted_block_retention, GRACE),
-            cycle: or(config.compaction_cycle, CYCLE),
-            metrics,
-        }
+            workplace,
+            metrics: Metrics::register(registry),
+            skipped: Skipped::default(),
+            retentions: retain::Retentions::default(),
+            looked: record::Looked::default(),
+            #[cfg(test)]
+            stop_before: std::sync::Mutex::default(),
+        })
     }
 
     /// Looks again every cycle, until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(self.cycle.max(Duration::from_secs(1)));
+        let mut tick = tokio::time::interval(self.options.cycle.max(Duration::from_secs(1)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -83,111 +112,53 @@ impl Compactor {
             for tenant in self.store.tenants() {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.retain(&tenant, Timestamp::now()) => {}
+                    () = self.turn(&tenant) => {}
                 }
             }
+            self.metrics.set_skipped(self.skipped.damaged());
         }
     }
 
-    /// One look at the blocks of a tenant.
-    async fn retain(&self, tenant: &Tenant, now: Timestamp) {
-        let own = self.overrides.of(tenant).compaction.block_retention.map(vivace_config::Duration::get);
-        let retention = own.filter(|own| !own.is_zero()).unwrap_or(self.retention);
-        let Ok(rules) = policy::Retention::new(signed(retention), &[]) else { return };
-        let blocks = self.store.blocks(tenant);
-        for meta in blocks.iter().filter(|meta| rules.due(meta, now) == policy::Due::Expired) {
-            let outcome = self.store.mark_compacted(tenant, meta.id).await;
-            self.count("marked as expired", meta, &outcome, &self.metrics.marked);
+    /// One look at a tenant: what has expired goes, and while there is time blocks are merged.
+    async fn turn(&self, tenant: &Tenant) {
+        if self.overrides.of(tenant).compaction.compaction_disabled == Some(true) {
+            self.metrics.outstanding(tenant, 0);
+            return;
         }
-        for meta in policy::deletable(&self.store.compacted(tenant), now, signed(self.grace)) {
-            let outcome = self.store.delete(tenant, meta.id).await;
-            self.count("deleted", meta, &outcome, &self.metrics.deleted);
+        self.retain(tenant, jiff::Timestamp::now()).await;
+        if self.skipped.tenant_waits(tenant) {
+            return;
         }
-    }
-
-    fn count(&self, what: &str, meta: &Meta, outcome: &Result<(), StoreError>, done: &Counter) {
-        let tenant = &meta.tenant;
-        match outcome {
-            Ok(()) => {
-                done.inc();
-                tracing::info!(%tenant, block = %meta.id, "a block was {what}");
-            }
-            // Another compactor was first.
-            Err(error) if error.is_not_found() => {}
+        let until = Instant::now() + self.options.max_time_per_tenant;
+        match self.compact(tenant, until).await {
+            Ok(()) => self.skipped.tenant_works(tenant),
             Err(error) => {
-                self.metrics.errors.inc();
-                tracing::warn!(%tenant, block = %meta.id, %error, "a block could not be {what}");
+                self.metrics.failed();
+                let wait = self.skipped.tenant_failed(tenant);
+                let error = anyhow::Error::new(error);
+                tracing::warn!(%tenant, error = format!("{error:#}"), wait_s = wait.as_secs(), "blocks were not merged");
             }
         }
+    }
+
+    /// Where a test makes the process die between two steps.
+    #[cfg(test)]
+    fn reached(&self, step: &'static str) -> Result<(), WorkError> {
+        let stop = self.stop_before.lock().is_ok_and(|at| *at == Some(step));
+        if stop { Err(WorkError::Ending) } else { Ok(()) }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a test's build can stop here")]
+    fn reached(&self, _: &'static str) -> Result<(), WorkError> {
+        Ok(())
     }
 }
 
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+fn file_error(path: &Path) -> impl FnOnce(std::io::Error) -> WorkError {
+    let path = path.to_owned();
+    move |source| WorkError::File { path, source }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use tracing_core::{model::BlockId, store::StoreOptions};
-
-    use super::*;
-
-    /// A block of `tenant` that ends at `end`, as far as retention looks at it.
-    fn block(dir: &Path, tenant: &str, end: Timestamp) -> BlockId {
-        let id = BlockId::random();
-        let dir = dir.join(tenant).join(id.to_string());
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("data.parquet"), "data").unwrap();
-        let meta = format!(
-            r#"{{"format":"vParquet4","blockID":"{id}","tenantID":"{tenant}","startTime":"{end}","endTime":"{end}"}}"#
-        );
-        std::fs::write(dir.join("meta.json"), meta).unwrap();
-        id
-    }
-
-    async fn compactor(dir: &Path, yaml: &str) -> Compactor {
-        let store = Store::open(StoreOptions::local(dir)).unwrap();
-        store.poll().await.unwrap();
-        let config = vivace_config::load(yaml, &[]).unwrap().config;
-        let mut registry = Registry::default();
-        let overrides = Overrides::open(&config.overrides, &mut registry).unwrap();
-        Compactor::new(&config.compactor.compaction, store, overrides, &mut registry)
-    }
-
-    fn ids(blocks: &[Arc<Meta>]) -> Vec<BlockId> {
-        blocks.iter().map(|meta| meta.id).collect()
-    }
-
-    #[tokio::test]
-    async fn an_expired_block_is_marked_first_and_deleted_when_no_query_can_read_it_any_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Timestamp::now();
-        let hours = |n| now - SignedDuration::from_hours(n);
-        let (old, young) = (block(dir.path(), "a", hours(49)), block(dir.path(), "a", hours(40)));
-        let compactor = compactor(dir.path(), "compactor: {compaction: {block_retention: 48h}}").await;
-        let tenant = Tenant::new("a").unwrap();
-        compactor.retain(&tenant, now).await;
-        assert_eq!(ids(&compactor.store.blocks(&tenant)), [young]);
-        assert_eq!(ids(&compactor.store.compacted(&tenant)), [old]);
-        let data = dir.path().join("a").join(old.to_string()).join("data.parquet");
-        assert!(data.exists(), "a query that began before may still read it");
-        compactor.retain(&tenant, now + SignedDuration::from_hours(2)).await;
-        assert!(!data.exists() && compactor.store.compacted(&tenant).is_empty());
-        assert_eq!(ids(&compactor.store.blocks(&tenant)), [young]);
-        assert_eq!((compactor.metrics.marked.get(), compactor.metrics.deleted.get()), (1, 1));
-    }
-
-    #[tokio::test]
-    async fn without_a_setting_blocks_are_kept_for_two_weeks() {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Timestamp::now();
-        let kept = block(dir.path(), "a", now - SignedDuration::from_hours(13 * 24));
-        block(dir.path(), "a", now - SignedDuration::from_hours(15 * 24));
-        let compactor = compactor(dir.path(), "{}").await;
-        let tenant = Tenant::new("a").unwrap();
-        compactor.retain(&tenant, now).await;
-        assert_eq!(ids(&compactor.store.blocks(&tenant)), [kept]);
-    }
-}
+mod tests;

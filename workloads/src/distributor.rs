@@ -150,11 +150,11 @@ impl Distributor {
         drop(body);
         self.metrics.received(tenant, split.spans + split.rejected.spans, bytes);
         if let Err(refusal) = admitted {
-            self.metrics.discarded(tenant, "rate_limited", split.spans);
+            self.overrides.discarded(tenant, "rate_limited", split.spans);
             return Err(refusal);
         }
-        self.metrics.discarded(tenant, "invalid_trace_id", split.rejected.invalid_trace_id);
-        self.metrics.discarded(tenant, "invalid_span_id", split.rejected.invalid_span_id);
+        self.overrides.discarded(tenant, "invalid_trace_id", split.rejected.invalid_trace_id);
+        self.overrides.discarded(tenant, "invalid_span_id", split.rejected.invalid_span_id);
         let (traces, accepted) = self.fitting(tenant, split, limits.trace_bytes());
         if accepted.spans == 0 && accepted.rejected > 0 {
             return Err(Refusal::Invalid(accepted.reason));
@@ -184,7 +184,7 @@ impl Distributor {
                         slice.id
                     );
                 }
-                self.metrics.discarded(tenant, "trace_too_large", spans);
+                self.overrides.discarded(tenant, "trace_too_large", spans);
             }
             fits
         });

@@ -9,10 +9,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
 use tokio_util::sync::CancellationToken;
 use tracing_core::model::Tenant;
 use vivace_config::{Limits, TenantLimits};
+
+use crate::compactor;
 
 /// The tenant of all tenants that the file does not name.
 const EVERYONE: &str = "*";
@@ -25,6 +31,7 @@ pub struct Overrides {
     text: std::sync::Mutex<Option<String>>,
     current: ArcSwap<Table>,
     sound: Gauge<u64, AtomicU64>,
+    discarded: Family<Reason, Counter>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +59,15 @@ pub enum OverridesError {
         /// What is wrong, and where.
         source: vivace_config::ConfigError,
     },
+    /// A limit that makes no sense.
+    #[error("{0}")]
+    Limit(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+    tenant: String,
 }
 
 impl Overrides {
@@ -64,12 +80,20 @@ impl Overrides {
         registry: &mut Registry,
     ) -> Result<Arc<Self>, OverridesError> {
         let base = config.base();
+        let grouped = config.defaults.compaction != vivace_config::CompactionLimits::default();
+        check(if grouped { "overrides.defaults.compaction" } else { "overrides" }, &base)?;
         let file = config.per_tenant_override_config.as_deref().filter(|path| !path.is_empty());
         let sound = Gauge::default();
         registry.register(
             "tempo_runtime_config_last_reload_successful",
             "1 when the overrides file was sound the last time that it was read",
             sound.clone(),
+        );
+        let discarded = Family::default();
+        registry.register(
+            "tempo_discarded_spans",
+            "spans that were not taken, or not kept",
+            discarded.clone(),
         );
         let others = Arc::new(base.clone());
         let this = Self {
@@ -78,6 +102,7 @@ impl Overrides {
             text: std::sync::Mutex::default(),
             current: ArcSwap::from_pointee(Table { tenants: HashMap::new(), others }),
             sound,
+            discarded,
         };
         this.reload()?;
         Ok(Arc::new(this))
@@ -87,6 +112,18 @@ impl Overrides {
     pub fn of(&self, tenant: &Tenant) -> Arc<Limits> {
         let table = self.current.load();
         Arc::clone(table.tenants.get(tenant.as_str()).unwrap_or(&table.others))
+    }
+
+    /// Counts spans of a tenant that a limit has cost.
+    pub fn discarded(&self, tenant: &Tenant, reason: &'static str, spans: u64) {
+        if spans > 0 {
+            self.discarded.get_or_create(&Reason { reason, tenant: tenant.to_string() }).inc_by(spans);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn discarded_of(&self, tenant: &Tenant, reason: &'static str) -> u64 {
+        self.discarded.get_or_create(&Reason { reason, tenant: tenant.to_string() }).get()
     }
 
     /// The limits in force by tenant, `*` being all that are not named.
@@ -146,6 +183,9 @@ impl Overrides {
         for warning in &loaded.warnings {
             tracing::warn!(file = %path.display(), "{warning}");
         }
+        for (tenant, limits) in &loaded.config.overrides {
+            check(&format!("{}: overrides.{tenant}.compaction", path.display()), limits)?;
+        }
         self.current.store(Arc::new(self.merged(&loaded.config)));
         *last = Some(text);
         Ok(true)
@@ -160,6 +200,16 @@ impl Overrides {
         let tenants = named.map(|(name, limits)| (name.clone(), Arc::new(limits.over(&others)))).collect();
         Table { tenants, others: Arc::new(others) }
     }
+}
+
+/// Refuses limits of compaction that make no sense.
+fn check(key: &str, limits: &Limits) -> Result<(), OverridesError> {
+    let wrong = |error: anyhow::Error| OverridesError::Limit(format!("{error:#}"));
+    if let Some(window) = limits.compaction.compaction_window {
+        compactor::check_window(&format!("{key}.compaction_window"), window.get()).map_err(wrong)?;
+    }
+    let rules = &limits.compaction.retention_rules;
+    compactor::rules(&format!("{key}.retention_rules"), rules).map(drop).map_err(wrong)
 }
 
 #[cfg(test)]

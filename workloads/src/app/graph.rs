@@ -87,8 +87,9 @@ impl Graph {
         }
         self.querier(&engine, ingester.clone(), frontend.as_deref());
         if self.target.has(Role::Compactor) && self.config.compactor.disabled != Some(true) {
-            let (settings, overrides) = (&self.config.compactor.compaction, Arc::clone(&self.overrides));
-            let compactor = Compactor::new(settings, Arc::clone(&store), overrides, &mut self.registry);
+            let (membership, overrides) = (Arc::clone(&self.membership), Arc::clone(&self.overrides));
+            let blocks = (Arc::clone(&store), Arc::clone(&engine));
+            let compactor = Compactor::new(&self.config, blocks, membership, overrides, &mut self.registry)?;
             self.tasks.spawn(compactor.run(self.stop.clone()));
             let members = Arc::clone(&self.membership);
             let filters = IdFilters::new(Arc::clone(&store), members, &mut self.registry);

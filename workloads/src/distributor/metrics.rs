@@ -19,12 +19,6 @@ struct OfTenant {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-    tenant: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfIngester {
     ingester: String,
 }
@@ -34,7 +28,6 @@ pub(super) struct Metrics {
     spans: Family<OfTenant, Counter>,
     bytes: Family<OfTenant, Counter>,
     ingress: Family<OfTenant, Counter>,
-    discarded: Family<Reason, Counter>,
     appends: Family<OfIngester, Counter>,
     failures: Family<OfIngester, Counter>,
     duration: Histogram,
@@ -46,7 +39,6 @@ impl Metrics {
             spans: Family::default(),
             bytes: Family::default(),
             ingress: Family::default(),
-            discarded: Family::default(),
             appends: Family::default(),
             failures: Family::default(),
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
@@ -62,7 +54,6 @@ impl Metrics {
             "bytes received on the wire",
             this.ingress.clone(),
         );
-        registry.register("tempo_discarded_spans", "spans that were not taken", this.discarded.clone());
         registry.register(
             "tempo_distributor_ingester_appends",
             "batches sent to an ingester",
@@ -88,12 +79,6 @@ impl Metrics {
     pub(super) fn received(&self, tenant: &Tenant, spans: u64, bytes: u64) {
         self.spans.get_or_create(&of(tenant)).inc_by(spans);
         self.bytes.get_or_create(&of(tenant)).inc_by(bytes);
-    }
-
-    pub(super) fn discarded(&self, tenant: &Tenant, reason: &'static str, spans: u64) {
-        if spans > 0 {
-            self.discarded.get_or_create(&Reason { reason, tenant: tenant.to_string() }).inc_by(spans);
-        }
     }
 
     pub(super) fn appended(&self, ingester: &str, outcome: &Result<(), super::NotTaken>) {

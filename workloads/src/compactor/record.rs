@@ -1,0 +1,190 @@
+//! The record of a job in the store: what replaces what. Who puts it first does the job; anyone can finish it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing_core::{
+    block::Meta,
+    model::{BlockId, Tenant},
+    store::Object,
+};
+
+use super::{Compactor, WorkError, owner};
+use crate::membership::Role;
+
+/// How often the records of a tenant are looked for that others left behind.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+
+/// What is done by a job. The output's id is random, so that no two jobs have the same record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Ascending.
+    pub(super) inputs: Vec<BlockId>,
+    /// What they become.
+    pub(super) output: Meta,
+}
+
+/// When a tenant's records were last looked for.
+pub(super) type Looked = Mutex<std::collections::HashMap<Tenant, Instant>>;
+
+impl Record {
+    pub(super) fn new(inputs: &[Arc<Meta>], output: &Meta) -> Self {
+        let mut inputs: Vec<BlockId> = inputs.iter().map(|meta| meta.id).collect();
+        inputs.sort_unstable_by_key(|id| id.0);
+        Self { inputs, output: output.clone() }
+    }
+
+    /// Where it stands: the same for all who merge the same blocks.
+    pub(super) fn key(&self) -> String {
+        let fold = |seed: u64| {
+            let bytes = self.inputs.iter().flat_map(|id| id.0.into_bytes());
+            bytes.fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        };
+        let (high, low) = (fold(0xcbf2_9ce4_8422_2325), fold(0x9e37_79b9_7f4a_7c15));
+        format!("{}/{high:016x}{low:016x}", folder(&self.output.tenant))
+    }
+
+    pub(super) fn to_json(&self) -> Bytes {
+        serde_json::to_vec(self).expect("ids and a meta always become JSON").into()
+    }
+
+    fn overlaps(&self, inputs: &HashSet<BlockId>) -> bool {
+        self.inputs.iter().any(|input| inputs.contains(input))
+    }
+}
+
+fn folder(tenant: &Tenant) -> String {
+    format!("~vivace/jobs/{tenant}")
+}
+
+impl Compactor {
+    /// Does what is left of a job whose record is there: makes the output visible, marks the inputs, and takes
+    /// the record away.
+    pub(super) async fn finish(&self, key: &str, record: &Record) -> Result<(), WorkError> {
+        let tenant = &record.output.tenant;
+        self.reached("publish")?;
+        self.store.publish(&Arc::new(record.output.clone())).await?;
+        if !self.was_visible(&record.output).await? {
+            // Deleted before anyone could see it. The inputs stay what is read.
+            self.store.objects().delete(key).await?;
+            return Err(WorkError::Record { key: key.to_owned(), reason: "its output is gone".to_owned() });
+        }
+        for (n, input) in record.inputs.iter().enumerate() {
+            self.reached(if n == 0 { "mark the first input" } else { "mark another input" })?;
+            match self.store.mark_compacted(tenant, *input).await {
+                // Deleted since, so that it was marked before.
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        self.reached("remove the record")?;
+        Ok(self.store.objects().delete(key).await?)
+    }
+
+    /// Whether a block can be seen, or could before it was replaced.
+    async fn was_visible(&self, output: &Meta) -> Result<bool, WorkError> {
+        for name in ["meta.json", "meta.compacted.json"] {
+            let key = format!("{}/{}/{name}", output.tenant, output.id);
+            match self.store.objects().get(&key).await {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finishes the jobs of a tenant that other compactors left behind.
+    pub(super) async fn finish_left_behind(&self, tenant: &Tenant) -> Result<(), WorkError> {
+        let members = self.membership.members(Role::Compactor);
+        if !owner::is_own(&members, &folder(tenant)) || !self.is_time_to_look(tenant) {
+            return Ok(());
+        }
+        for object in self.store.objects().list(&folder(tenant)).await? {
+            let age = Timestamp::now().duration_since(object.modified);
+            if age.unsigned_abs() < self.options.takeover {
+                continue;
+            }
+            if let Some(record) = self.read(&object).await? {
+                tracing::info!(%tenant, output = %record.output.id, "a job that was left behind is finished");
+                self.finish(&object.key, &record).await?;
+                self.metrics.finished_for_another();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_time_to_look(&self, tenant: &Tenant) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        looked.retain(|_, at| now.duration_since(*at) < LOOK_EVERY);
+        if looked.contains_key(tenant) {
+            return false;
+        }
+        looked.insert(tenant.clone(), now);
+        true
+    }
+
+    /// A record of another job that replaces some of the same blocks, if there is one.
+    pub(super) async fn rival(&self, own: &Record) -> Result<Option<(String, Record)>, WorkError> {
+        let inputs: HashSet<BlockId> = own.inputs.iter().copied().collect();
+        for object in self.store.objects().list(&folder(&own.output.tenant)).await? {
+            if let Some(record) = self.read(&object).await?
+                && record.overlaps(&inputs)
+                && record.output.id != own.output.id
+            {
+                return Ok(Some((object.key, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The record that is there already under a key.
+    pub(super) async fn record_at(&self, key: &str) -> Result<Option<Record>, WorkError> {
+        match self.store.objects().get(key).await {
+            Ok(bytes) => parse(key, &bytes).map(Some),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn read(&self, object: &Object) -> Result<Option<Record>, WorkError> {
+        match self.record_at(&object.key).await {
+            // What cannot be read is nobody's job; it stays for a human to look at, and stops nothing.
+            Err(WorkError::Record { key, reason }) => {
+                tracing::error!(key, reason, "a job record cannot be read");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// The block's own meta, which may be newer than the list's; `None` where the block is gone.
+    pub(super) async fn live(&self, meta: &Meta) -> Result<Option<Arc<Meta>>, WorkError> {
+        let key = format!("{}/{}/meta.json", meta.tenant, meta.id);
+        let json = match self.store.objects().get(&key).await {
+            Ok(json) => json,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match Meta::from_json(&json) {
+            Ok(fresh) if fresh.id == meta.id && fresh.tenant == meta.tenant => Ok(Some(Arc::new(fresh))),
+            _ => Err(WorkError::Record { key, reason: "it is no meta of this block".to_owned() }),
+        }
+    }
+}
+
+fn parse(key: &str, bytes: &[u8]) -> Result<Record, WorkError> {
+    let wrong = |reason: String| WorkError::Record { key: key.to_owned(), reason };
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+    if record.key() != key {
+        return Err(wrong("it stands under another job's key".to_owned()));
+    }
+    Ok(record)
+}

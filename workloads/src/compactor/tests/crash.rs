@@ -1,0 +1,122 @@
+//! A compactor dies before each of its steps, and two have the same job at once.
+
+use super::*;
+
+/// All steps of a job, in their order.
+const STEPS: [&str; 8] = [
+    "merge",
+    "end the local block",
+    "upload",
+    "put the record",
+    "publish",
+    "mark the first input",
+    "mark another input",
+    "remove the record",
+];
+
+fn die_before(compactor: &Compactor, step: &'static str) {
+    *compactor.stop_before.lock().unwrap() = Some(step);
+}
+
+#[tokio::test]
+async fn record_before_visible_a_crash_before_any_step_of_a_merge_loses_and_doubles_nothing() {
+    for step in STEPS {
+        let world = World::new("{}");
+        let spans = three_blocks(&world).await;
+        let dying = world.compactor("dying").await;
+        die_before(&dying, step);
+        dying.turn(&tenant()).await;
+        assert_eq!(dying.metrics.errors(), 1, "{step}: it died");
+        assert_eq!(world.found().await, spans, "{step}: with nobody to go on");
+        let next = world.compactor("next").await;
+        next.turn(&tenant()).await;
+        let live = world.live().await;
+        assert_eq!((live.len(), live[0].traces), (1, 4), "{step}");
+        assert_eq!(world.found().await, spans, "{step}: with another that goes on");
+        assert_eq!(world.records().await, 0, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn visible_before_marked_inputs_are_marked_only_when_their_output_can_be_seen() {
+    let world = World::new("{}");
+    let spans = three_blocks(&world).await;
+    let dying = world.compactor("dying").await;
+    die_before(&dying, "publish");
+    dying.turn(&tenant()).await;
+    // What was uploaded goes away before anyone finishes the job.
+    let live: BTreeSet<_> = ids(&world.live().await).iter().map(ToString::to_string).collect();
+    for entry in std::fs::read_dir(world.dir.path().join("store/a")).unwrap() {
+        let entry = entry.unwrap();
+        if !live.contains(entry.file_name().to_str().unwrap()) {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    let next = world.compactor("next").await;
+    next.turn(&tenant()).await;
+    next.turn(&tenant()).await;
+    assert_eq!(world.found().await, spans);
+    assert_eq!(world.records().await, 0);
+}
+
+#[tokio::test]
+async fn one_record_a_job_two_compactors_at_the_same_job_make_one_block() {
+    for _ in 0..5 {
+        let world = World::new("{}");
+        let spans = three_blocks(&world).await;
+        let (one, two) = (world.compactor("one").await, world.compactor("two").await);
+        let tenant = tenant();
+        tokio::join!(one.turn(&tenant), two.turn(&tenant));
+        assert_eq!(world.live().await.len(), 1);
+        assert_eq!(world.found().await, spans);
+        assert_eq!(world.records().await, 0);
+        let blocks = std::fs::read_dir(world.dir.path().join("store/a")).unwrap().count();
+        assert_eq!(blocks, 4, "three inputs and one output: the loser took away what it had uploaded");
+    }
+}
+
+#[tokio::test]
+async fn one_record_a_job_also_when_one_of_two_dies_before_any_step() {
+    for step in STEPS {
+        let world = World::new("{}");
+        let spans = three_blocks(&world).await;
+        let (dying, other) = (world.compactor("dying").await, world.compactor("other").await);
+        die_before(&dying, step);
+        let tenant = tenant();
+        tokio::join!(dying.turn(&tenant), other.turn(&tenant));
+        assert_eq!(world.found().await, spans, "{step}");
+        world.compactor("next").await.turn(&tenant).await;
+        assert_eq!(world.live().await.len(), 1, "{step}");
+        assert_eq!(world.found().await, spans, "{step}");
+        assert_eq!(world.records().await, 0, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn one_record_a_job_a_compactor_that_wakes_up_late_brings_nothing_back() {
+    let world = World::new("{}");
+    let spans = three_blocks(&world).await;
+    let late = world.compactor("late").await;
+    die_before(&late, "publish");
+    late.turn(&tenant()).await;
+    let key = world.store().await.objects().list("~vivace/jobs").await.unwrap()[0].key.clone();
+    let record = late.record_at(&key).await.unwrap().unwrap();
+    world.compactor("next").await.turn(&tenant()).await;
+    // The output is replaced in turn, and then the first compactor goes on where it was.
+    world.store().await.mark_compacted(&tenant(), record.output.id).await.unwrap();
+    *late.stop_before.lock().unwrap() = None;
+    late.finish(&key, &record).await.unwrap();
+    assert!(world.live().await.is_empty());
+    world.store().await.delete(&tenant(), record.output.id).await.unwrap();
+    let _ = late.finish(&key, &record).await;
+    assert!(world.live().await.is_empty(), "of {spans:?}");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_stops_nothing() {
+    let world = World::new("{}");
+    three_blocks(&world).await;
+    world.store().await.objects().put("~vivace/jobs/a/torn", "{\"inputs\":".into()).await.unwrap();
+    world.compactor("x").await.turn(&tenant()).await;
+    assert_eq!(world.live().await.len(), 1);
+}
