@@ -239,4 +239,6 @@ fn store(error: StoreError) -> Arc<HomeError> {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
