@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::artifacts;
 use crate::blocks;
+use crate::heir;
 use crate::home::Home;
 use crate::http::Client;
 use crate::otlp::{Span, Trace, hex, request};
@@ -29,7 +30,7 @@ pub(crate) struct Options {
 }
 
 /// Span ids by trace id, both in hex.
-type Acknowledged = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Acknowledged = BTreeMap<String, BTreeSet<String>>;
 
 /// Kill the server as often as asked.
 pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result<()> {
@@ -40,6 +41,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
             once(&binary, run)
         });
     }
+    heir::run(home, &binary, options.runs.div_ceil(2), report);
     Ok(())
 }
 
@@ -90,7 +92,7 @@ fn load_and_kill(server: Server, alive: Duration, flushing: bool) -> Result<Ackn
 }
 
 /// Send small batches until the server is gone. The spans of a trace come in several batches.
-fn write(otlp: &str, writer: u64, stop: &AtomicBool) -> Acknowledged {
+pub(crate) fn write(otlp: &str, writer: u64, stop: &AtomicBool) -> Acknowledged {
     let (client, mut acknowledged) = (Client::new(Duration::from_secs(5)), Acknowledged::new());
     let mut shop = Shop::new(now() ^ writer << 32);
     while !stop.load(Ordering::Relaxed) {
@@ -111,7 +113,7 @@ fn write(otlp: &str, writer: u64, stop: &AtomicBool) -> Acknowledged {
     acknowledged
 }
 
-fn verify(server: &Server, acknowledged: &Acknowledged) -> Result<()> {
+pub(crate) fn verify(server: &Server, acknowledged: &Acknowledged) -> Result<()> {
     let client = Client::new(Duration::from_secs(20));
     for (id, wanted) in acknowledged {
         let found = spans_of(&client, &server.api, id)?;

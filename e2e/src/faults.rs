@@ -1,6 +1,6 @@
 //! Load while the object store is killed, deaf, slow and full: every span that was acknowledged is found afterwards, and every block is sound.
 
-mod minio;
+pub(crate) mod minio;
 mod proxy;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ mod crash;
 mod faults;
 mod gate;
 mod golden;
+mod heir;
 mod home;
 mod http;
 mod otlp;

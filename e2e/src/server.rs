@@ -34,6 +34,19 @@ pub(crate) struct Setup {
     pub(crate) version: Option<&'static str>,
     /// Merge blocks every second instead of hardly ever.
     pub(crate) compacts: bool,
+    /// Be one of several.
+    pub(crate) member: Option<Member>,
+}
+
+/// One of several servers, whose logs are in the object store.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its port for gossip.
+    pub(crate) gossip: u16,
+    /// Those of all.
+    pub(crate) all: Vec<u16>,
 }
 
 impl Server {
@@ -99,6 +112,11 @@ impl Server {
             }
             sleep(Duration::from_millis(3));
         }
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log_text(&self) -> Result<String> {
+        fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
     }
 
     /// The process id.
@@ -202,13 +220,25 @@ fn configuration(folder: &Path, ports: Ports, setup: &Setup) -> String {
     let store = setup.store.as_deref().unwrap_or(&local);
     let version = setup.version.unwrap_or("vParquet4");
     let cycle = if setup.compacts { "1s" } else { "1h" };
+    let (members, log) = match &setup.member {
+        None => (format!("{{bind_addr: [127.0.0.1], bind_port: {gossip}}}"), ""),
+        Some(Member { name, gossip, all }) => {
+            let seeds: Vec<_> = all.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+            let seeds = seeds.join(", ");
+            let own = format!("bind_addr: [127.0.0.1], advertise_addr: 127.0.0.1, bind_port: {gossip}");
+            (
+                format!("{{{own}, node_name: {name}, join_members: [{seeds}]}}"),
+                "ingester: {wal: {home: object}}\n",
+            )
+        }
+    };
     format!(
         "server: {{http_listen_address: 127.0.0.1, http_listen_port: {http}, grpc_listen_address: 127.0.0.1, grpc_listen_port: {grpc}}}
 distributor:
   receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}
   max_attribute_bytes: 1000000
-memberlist: {{bind_addr: [127.0.0.1], bind_port: {gossip}}}
-query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
+memberlist: {members}
+{log}query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
 compactor: {{compaction: {{block_retention: 876000h, compaction_cycle: {cycle}}}}}
 storage:
   trace:

@@ -231,7 +231,7 @@ pub(crate) fn validate(resource: &TempoStack, facts: &Facts, settings: &Settings
         env: spec.env.clone(),
         env_from: spec.env_from.clone(),
         extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
-        warnings: unserved::warnings(spec, replication_factor),
+        warnings: unserved::warnings(spec),
         identity,
     };
     extra::check(stack)

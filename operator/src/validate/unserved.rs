@@ -28,7 +28,7 @@ pub(super) fn refuse(spec: &TempoStackSpec) -> Result<(), Invalid> {
 }
 
 /// One sentence for each field that is set and does nothing.
-pub(super) fn warnings(spec: &TempoStackSpec, replication_factor: i32) -> Vec<String> {
+pub(super) fn warnings(spec: &TempoStackSpec) -> Vec<String> {
     let template = spec.template.clone().unwrap_or_default();
     let frontend = template.query_frontend.unwrap_or_default();
     let images = spec.images.clone().unwrap_or_default();
@@ -67,15 +67,9 @@ pub(super) fn warnings(spec: &TempoStackSpec, replication_factor: i32) -> Vec<St
         ("spec.images.tempoGatewayOpa", image(&images.tempo_gateway_opa)),
         ("spec.images.oauthProxy", image(&images.oauth_proxy)),
     ];
-    let mut warnings: Vec<String> = fields
+    fields
         .into_iter()
         .filter(|(_, set)| *set)
         .map(|(field, _)| format!("{field} is not served yet"))
-        .collect();
-    if replication_factor > 1 {
-        warnings.push(format!(
-            "spec.replicationFactor: {replication_factor} keeps the log on the ingester's volume as 1 does, object storage is not served yet"
-        ));
-    }
-    warnings
+        .collect()
 }

@@ -189,7 +189,7 @@ impl Inner {
         if self.dies_before("adoption") {
             return Err(PublishError::Ending);
         }
-        for blocks in claimed.decided() {
+        if let Some(blocks) = claimed.decided() {
             let metas = publish::read(blocks)?;
             for meta in &metas {
                 self.store.publish(meta).await?;

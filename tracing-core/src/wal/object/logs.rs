@@ -229,8 +229,8 @@ impl Logs {
     /// behind it that is free.
     pub(crate) async fn fence(&self, held: Arc<Held>) -> Result<Claimed, Arc<HomeError>> {
         let epoch = held.epoch().clone();
-        let decided = self.decided(&epoch).await?;
-        let begin = decided.values().map(|decision| decision.through + 1).max().unwrap_or(0);
+        let decided = self.last_decided(&epoch).await?;
+        let begin = decided.as_ref().map_or(0, |decision| decision.through + 1);
         let head = Head { log: self.instance, epoch: epoch.number, generation: held.term(), sequence: 0 };
         loop {
             let there = self.objects.list(&epoch.segments()).await.map_err(store)?;
@@ -240,32 +240,30 @@ impl Logs {
             let fence = segment::fence(&Head { sequence: free, ..head });
             let created = self.objects.put_new(&epoch.segment(free), fence).await.map_err(store)?;
             if created == Created::New {
-                let decided = decided.into_iter().map(|(n, decision)| (n, decision.through, decision.blocks));
+                let decided = decided.map(|decision| decision.blocks);
                 let older = there
                     .iter()
                     .filter_map(|object| Epoch::sequence(&object.key))
                     .filter(|sequence| *sequence < begin)
                     .collect();
-                return Ok(Claimed::new(self.objects.clone(), held, decided.collect(), older, begin..free));
+                return Ok(Claimed::new(self.objects.clone(), held, decided, older, begin..free));
             }
             // The writer was faster: its segment is acknowledged, and the fence stands behind it.
         }
     }
 
-    async fn decided(&self, epoch: &Epoch) -> Result<BTreeMap<u64, Decision>, Arc<HomeError>> {
-        let mut decided = BTreeMap::new();
-        for object in self.objects.list(&epoch.claims()).await.map_err(store)? {
-            if let Some((_, Claim::Decided(number))) = Epoch::parse_claim(&object.key) {
-                match self.objects.get(&object.key).await {
-                    Ok(json) => {
-                        decided.insert(number, Decision::read(&object.key, &json)?);
-                    }
-                    Err(error) if error.is_not_found() => {}
-                    Err(error) => return Err(store(error)),
-                }
-            }
-        }
-        Ok(decided)
+    /// The decision on the latest generation. Generations are decided in order, each after the blocks of the one
+    /// before are visible; a decision on an earlier one that is there may be that of a stale holder, which came
+    /// so late that the right one was gone already (rule *last-decision-counts*).
+    async fn last_decided(&self, epoch: &Epoch) -> Result<Option<Decision>, Arc<HomeError>> {
+        let there = self.objects.list(&epoch.claims()).await.map_err(store)?;
+        let decided = there.iter().filter_map(|object| match Epoch::parse_claim(&object.key) {
+            Some((_, Claim::Decided(number))) => Some((number, &object.key)),
+            _ => None,
+        });
+        let Some((_, key)) = decided.max() else { return Ok(None) };
+        let json = self.objects.get(key).await.map_err(store)?;
+        Decision::read(key, &json).map(Some)
     }
 
     async fn put_term(&self, epoch: &Epoch, term: u64, holder: &Holder) -> Result<bool, Arc<HomeError>> {

@@ -28,8 +28,8 @@ const INLINE: usize = 64 << 10;
 pub struct Claimed {
     objects: Objects,
     held: Arc<Held>,
-    /// Generation, last sequence number, blocks.
-    decided: Vec<(u64, u64, String)>,
+    /// Blocks of the generation that was decided on last.
+    decided: Option<String>,
     /// Segments of generations that are decided.
     older: Vec<u64>,
     /// Segments that are not, up to the fence.
@@ -55,7 +55,7 @@ impl Claimed {
     pub(super) fn new(
         objects: Objects,
         held: Arc<Held>,
-        decided: Vec<(u64, u64, String)>,
+        decided: Option<String>,
         older: Vec<u64>,
         open: Range<u64>,
     ) -> Self {
@@ -69,10 +69,11 @@ impl Claimed {
         &self.held
     }
 
-    /// Blocks that were decided on and may not be visible yet, oldest first: they are to be made visible, then
+    /// Blocks that were decided on and may not be visible yet: they are to be made visible, then
     /// [`Claimed::remove_decided`] is called.
-    pub fn decided(&self) -> impl Iterator<Item = &str> {
-        self.decided.iter().map(|(_, _, blocks)| blocks.as_str())
+    #[must_use]
+    pub fn decided(&self) -> Option<&str> {
+        self.decided.as_deref()
     }
 
     /// Removes the segments of generations that were decided on, whose blocks are visible.

@@ -232,7 +232,7 @@ impl Process {
     }
 
     async fn adopt(&self, claimed: Claimed) -> Result<(), String> {
-        for id in claimed.decided() {
+        if let Some(id) = claimed.decided() {
             self.make_visible(id).await?;
         }
         claimed.remove_decided().await.map_err(|e| e.to_string())?;
