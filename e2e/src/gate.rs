@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::home::Home;
 use crate::report::Report;
-use crate::{artifacts, bad_input, conformance, crash, faults, golden, scenarios};
+use crate::{artifacts, bad_input, conformance, crash, faults, golden, scenarios, stores};
 
 /// The parts of the whole, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,13 +26,15 @@ pub(crate) enum Part {
     Crash,
     /// Load while the object store fails
     Faults,
+    /// The same suite on each kind of object store
+    Stores,
     /// What a server must refuse
     BadInput,
     /// On the cluster
     Scenarios,
 }
 
-const ALL: [Part; 9] = [
+const ALL: [Part; 10] = [
     Part::Format,
     Part::Clippy,
     Part::Unit,
@@ -40,6 +42,7 @@ const ALL: [Part; 9] = [
     Part::Golden,
     Part::Crash,
     Part::Faults,
+    Part::Stores,
     Part::BadInput,
     Part::Scenarios,
 ];
@@ -86,6 +89,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) {
                 faults::run(home, &small, report)
             }
             Part::Crash => crash::run(home, &crash::Options { runs: options.runs }, report),
+            Part::Stores => stores::run(home, report),
             Part::BadInput => bad_input::run(home, report),
             Part::Scenarios => {
                 scenarios::run(home, &scenarios::Options { only: Vec::new(), idle: options.idle }, report)

@@ -27,6 +27,11 @@ impl Answer {
         String::from_utf8_lossy(&self.body).chars().filter(readable).take(400).collect()
     }
 
+    /// The whole body.
+    pub(crate) fn text_whole(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// The body of a 200 as JSON.
     pub(crate) fn json(&self) -> Result<Value> {
         if self.status != 200 {

@@ -21,6 +21,7 @@ mod scenarios;
 mod server;
 mod shop;
 mod stack;
+mod stores;
 mod up;
 
 use std::process::ExitCode;

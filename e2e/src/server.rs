@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) version: Option<&'static str>,
     /// Merge blocks every second instead of hardly ever.
     pub(crate) compacts: bool,
+    /// Blocks expire after this, and are deleted a second later; never without it.
+    pub(crate) retention: Option<&'static str>,
     /// Be one of several.
     pub(crate) member: Option<Member>,
 }
@@ -219,7 +221,8 @@ fn configuration(folder: &Path, ports: Ports, setup: &Setup) -> String {
     let local = format!("    backend: local\n    local: {{path: '{folder}/traces'}}");
     let store = setup.store.as_deref().unwrap_or(&local);
     let version = setup.version.unwrap_or("vParquet4");
-    let cycle = if setup.compacts { "1s" } else { "1h" };
+    let cycle = if setup.compacts || setup.retention.is_some() { "1s" } else { "1h" };
+    let (retention, grace) = setup.retention.map_or(("876000h", "1h"), |retention| (retention, "1s"));
     let (members, log) = match &setup.member {
         None => (format!("{{bind_addr: [127.0.0.1], bind_port: {gossip}}}"), ""),
         Some(Member { name, gossip, all }) => {
@@ -239,7 +242,7 @@ distributor:
   max_attribute_bytes: 1000000
 memberlist: {members}
 {log}query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
-compactor: {{compaction: {{block_retention: 876000h, compaction_cycle: {cycle}}}}}
+compactor: {{compaction: {{block_retention: {retention}, compacted_block_retention: {grace}, compaction_cycle: {cycle}}}}}
 storage:
   trace:
 {store}

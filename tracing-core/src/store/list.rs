@@ -111,10 +111,10 @@ impl Lists {
     }
 
     /// The same for one tenant.
-    pub(super) fn install_one(&mut self, tenant: Tenant, found: Found) {
+    pub(super) fn install_one(&mut self, tenant: &Tenant, found: Found) {
         let since = found.since;
         self.take(tenant.clone(), found);
-        self.redo(|of| (*of == tenant).then_some(since));
+        self.redo(|of| (of == tenant).then_some(since));
     }
 
     fn take(&mut self, tenant: Tenant, mut found: Found) {
@@ -284,7 +284,7 @@ mod tests {
         lists.install(begin, index(700, vec![meta(2, None)], vec![meta(1, Some(600)), meta(4, Some(630))]));
         assert_eq!(live(&lists), [2]);
         lists.install_one(
-            tenant(),
+            &tenant(),
             index(550, vec![meta(2, None)], vec![meta(4, Some(400))]).remove(&tenant()).unwrap(),
         );
         assert_eq!(live(&lists), [2], "what is compacted does not come back");

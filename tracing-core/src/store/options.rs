@@ -158,13 +158,16 @@ impl Access {
     }
 }
 
+/// A store and its prefix.
+type Bucket<'a> = (Arc<dyn ObjectStore>, &'a str);
+
 impl Backend {
     /// The store and its prefix; `None` for a directory.
     pub(super) fn open(
         &self,
         access: &Access,
         stats: &Arc<RequestStats>,
-    ) -> Result<Option<(Arc<dyn ObjectStore>, &str)>, StoreError> {
+    ) -> Result<Option<Bucket<'_>>, StoreError> {
         Ok(Some(match self {
             Self::Local { .. } => return Ok(None),
             Self::S3(s3) => (s3.open(access, stats.clone())?, &s3.prefix),

@@ -83,7 +83,7 @@ impl Store {
         let _one_at_a_time = self.polling.lock().await;
         let found = self.list_tenant(tenant).await?;
         if let Ok(mut lists) = self.lists.write() {
-            lists.install_one(tenant.clone(), found);
+            lists.install_one(tenant, found);
         }
         Ok(())
     }

@@ -190,7 +190,11 @@ impl Store {
         }
         if let Place::Disk(root) = &self.place {
             let dir = root.join(tenant.as_str());
-            blocking(move || Ok(disk::remove_empty(&dir))).await?;
+            blocking(move || {
+                disk::remove_empty(&dir);
+                Ok(())
+            })
+            .await?;
         }
         if !left.is_empty() {
             tracing::info!(%tenant, objects = left.len(), "what was left of a tenant without blocks was deleted");
