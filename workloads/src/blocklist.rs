@@ -1,5 +1,7 @@
 //! The numbers of the block list, read from the store when they are asked for.
 
+mod news;
+
 use std::{fmt, sync::Arc, sync::atomic::Ordering};
 
 use prometheus_client::{
@@ -11,6 +13,8 @@ use prometheus_client::{
 use tracing_core::store::{POLL_BUCKETS, PollStats, REQUEST_BUCKETS, RequestStats, Store};
 
 use crate::membership::{Membership, Role, State};
+
+pub(crate) use news::{listen, tell};
 
 /// Adds the store's numbers to the registry: Tempo's names for the lengths and the errors.
 pub fn register(store: &Arc<Store>, registry: &mut Registry) {

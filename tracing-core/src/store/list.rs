@@ -69,6 +69,8 @@ pub(super) struct Lists {
     /// What was done here lately, each with its number and time.
     changes: VecDeque<(u64, Timestamp, Change)>,
     next: u64,
+    /// How often each tenant's blocks were changed here.
+    own: BTreeMap<Tenant, u64>,
 }
 
 impl Default for Blocks {
@@ -151,8 +153,13 @@ impl Lists {
         self.change(now, Change::Deleted(tenant.clone(), block));
     }
 
+    pub(super) fn own(&self) -> BTreeMap<Tenant, u64> {
+        self.own.clone()
+    }
+
     fn change(&mut self, now: Timestamp, change: Change) {
         self.apply(&change);
+        *self.own.entry(change.tenant().clone()).or_default() += 1;
         self.changes.push_back((self.next, now, change));
         self.next += 1;
         let old = |at: &Timestamp| now.duration_since(*at) > REMEMBERED;

@@ -130,6 +130,13 @@ impl Store {
         let _ = self.elected.set(Box::new(elected));
     }
 
+    /// How often this process changed the blocks of each tenant: for telling others, who then may
+    /// [`Store::poll_now`].
+    #[must_use]
+    pub fn own_changes(&self) -> BTreeMap<Tenant, u64> {
+        self.lists.read().map(|lists| lists.own()).unwrap_or_default()
+    }
+
     /// Counters of polls.
     #[must_use]
     pub fn poll_stats(&self) -> &PollStats {

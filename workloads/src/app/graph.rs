@@ -170,7 +170,12 @@ impl Graph {
         if self.target.has(Role::Compactor) {
             let builders = storage::index_builders(&self.config.storage.trace);
             crate::blocklist::elect(store, Arc::clone(&self.membership), builders);
+            let tell =
+                crate::blocklist::tell(Arc::clone(store), Arc::clone(&self.membership), self.stop.clone());
+            self.tasks.spawn(tell);
         }
+        let others = Arc::clone(&self.membership);
+        self.tasks.spawn(crate::blocklist::listen(Arc::clone(store), others, self.stop.clone()));
         self.tasks.spawn(drop_result(store.spawn_poller(every, self.stop.clone())));
         crate::blocklist::register(store, &mut self.registry);
         let asked = Arc::clone(store);
