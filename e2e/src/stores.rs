@@ -135,7 +135,7 @@ fn find(server: &Server, pushed: &[Trace]) -> Result<()> {
 
 fn expire(binary: &Path, store: &Store, folder: &Path) -> Result<String> {
     let server = start(binary, store, folder, Some("1s"))?;
-    wait(Duration::from_secs(60), "the blocks are gone", || {
+    wait(Duration::from_mins(1), "the blocks are gone", || {
         let left = listed(binary, store)?.len();
         ensure!(left == 0, "{left} blocks are left");
         Ok(())
