@@ -1,5 +1,6 @@
 //! Conformance: a recorded corpus is sent to a server, recorded questions are asked, and the answers held against those that Tempo gave.
-//! Asked in every place that spans can be in: just acknowledged, replayed from the WAL after a crash, flushed, and read from blocks after a restart.
+//! Asked in every place that spans can be in: just acknowledged, replayed from the WAL after a crash, flushed, read from blocks after a restart,
+//! flushed in the other format, and merged from blocks that each held a part of a trace.
 
 mod compare;
 mod kinds;
@@ -10,17 +11,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::artifacts;
-use crate::blocks::check;
+use crate::blocks;
 use crate::home::Home;
 use crate::http::{Client, encode};
 use crate::report::Report;
-use crate::server::Server;
+use crate::server::{Server, Setup};
+use crate::stack::wait;
 
 use self::kinds::KINDS;
 
@@ -84,8 +86,90 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     recording.check(&server.api, "restarted on blocks", report);
     server.stop()?;
     let store = folder.path().join("traces").display().to_string();
-    report.check("conformance: blocks check finds nothing wrong", || check(&binary, &store));
+    report.check("conformance: blocks check finds nothing wrong", || blocks::check(&binary, &store));
+    as_vparquet5(&binary, &recording, &corpus, report)?;
+    merged(&binary, &recording, &corpus, report)
+}
+
+/// The other format that blocks are written in.
+fn as_vparquet5(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir().context("make a folder for the server")?;
+    let setup = Setup { version: Some("vParquet5"), ..Setup::default() };
+    let server = Server::start_as(&setup, binary, folder.path())?;
+    send(&server.otlp, corpus)?;
+    server.flush()?;
+    recording.check(&server.api, "flushed as vParquet5", report);
+    server.stop()?;
+    let store = folder.path().join("traces").display().to_string();
+    report.check("conformance: blocks check finds nothing wrong in vParquet5", || {
+        blocks::check(binary, &store)
+    });
     Ok(())
+}
+
+/// Traces torn between two blocks, which are then merged.
+fn merged(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir().context("make a folder for the server")?;
+    let store = folder.path().join("traces").display().to_string();
+    let setup = Setup { compacts: true, ..Setup::default() };
+    let server = Server::start_as(&setup, binary, folder.path())?;
+    let halves: Vec<_> = corpus.iter().map(|request| tear(request)).collect::<Result<_>>()?;
+    for half in [0, 1] {
+        let part: Vec<_> = halves.iter().filter_map(|halves| halves.get(half).cloned()).collect();
+        send(&server.otlp, &part)?;
+        server.flush()?;
+    }
+    let merged = report.check("conformance: two blocks of torn traces are merged", || {
+        wait(Duration::from_mins(1), "one block of all", || {
+            let listed = blocks::list(binary, &store)?;
+            let all = listed["blocks"].as_array().context("no blocks")?;
+            let live: Vec<_> = all.iter().filter(|block| block["compacted"].is_null()).collect();
+            ensure!(live.len() == 1 && all.len() > 1, "{} blocks, {} of them live", all.len(), live.len());
+            Ok(format!("{} blocks became one of level {}", all.len() - 1, live[0]["level"]))
+        })
+    });
+    if merged {
+        // The block list is polled every five seconds.
+        std::thread::sleep(Duration::from_secs(6));
+        recording.check(&server.api, "merged from torn traces", report);
+    }
+    server.stop()?;
+    report.check("conformance: blocks check finds nothing wrong in merged blocks", || {
+        blocks::check(binary, &store)
+    });
+    Ok(())
+}
+
+/// A request cut in two, resource by resource: most traces have spans in both.
+fn tear(request: &[u8]) -> Result<[Vec<u8>; 2]> {
+    let mut halves = [Vec::new(), Vec::new()];
+    let (mut rest, mut count) = (request, 0);
+    while let [0x0a, after @ ..] = rest {
+        let (size, tail) = varint(after)?;
+        let head = rest.len() - tail.len();
+        let (resource, after) =
+            rest.split_at_checked(head + size).context("the corpus ends inside a resource")?;
+        if let Some(half) = halves.get_mut(count % 2) {
+            half.extend_from_slice(resource);
+        }
+        (rest, count) = (after, count + 1);
+    }
+    ensure!(rest.is_empty(), "a request of the corpus holds more than resources");
+    Ok(halves)
+}
+
+/// A number in front, and what follows it.
+fn varint(mut rest: &[u8]) -> Result<(usize, &[u8])> {
+    let (mut value, mut shift) = (0_usize, 0_u32);
+    loop {
+        let (byte, after) = rest.split_first().context("the corpus ends inside a length")?;
+        rest = after;
+        value |= usize::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+        if *byte < 0x80 {
+            return Ok((value, rest));
+        }
+    }
 }
 
 /// The number of blocks below a folder of local storage, as `<tenant>/<block>/meta.json`.
@@ -119,16 +203,8 @@ fn corpus(home: &Home) -> Result<Vec<Vec<u8>>> {
     let mut rest = data.as_slice();
     let mut requests = Vec::new();
     while !rest.is_empty() {
-        let (mut size, mut shift) = (0_usize, 0_u32);
-        loop {
-            let (byte, after) = rest.split_first().context("the corpus ends inside a length")?;
-            rest = after;
-            size |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if *byte < 0x80 {
-                break;
-            }
-        }
+        let (size, after) = varint(rest)?;
+        rest = after;
         let (request, after) = rest.split_at_checked(size).context("the corpus ends inside a request")?;
         requests.push(request.to_vec());
         rest = after;
@@ -241,6 +317,14 @@ fn answers(home: &Home) -> Result<BTreeMap<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::{Home, Options, Recording, compare, corpus};
+
+    #[test]
+    fn a_torn_request_is_the_same_resources_in_two_parts() {
+        let request = [0x0a, 2, 7, 7, 0x0a, 1, 8, 0x0a, 0];
+        let [one, two] = super::tear(&request).unwrap();
+        assert_eq!((one, two), (vec![0x0a, 2, 7, 7, 0x0a, 0], vec![0x0a, 1, 8]));
+        assert!(super::tear(&request[..3]).is_err());
+    }
 
     #[test]
     fn every_recorded_answer_agrees_with_itself() {

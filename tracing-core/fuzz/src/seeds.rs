@@ -15,7 +15,7 @@ use parquet::{
     file::reader::{FileReader, SerializedFileReader},
 };
 use tracing_core::{
-    block::{self, WriteOptions, Written},
+    block::{self, Sketch, Version, WriteOptions, Written},
     model::{BlockId, Tenant},
     table::{SpanTable, TableBuilder, render},
     wire::otlp::{TraceSlice, split},
@@ -37,6 +37,13 @@ fn main() -> Result<()> {
         seed("block_file", at, &[&[format], data])?;
         seed("block_patched", at, &[&[at as u8]])?;
         seed("meta", at, &[&written.meta.to_json()])?;
+        for (_, sketch) in written.extra.iter().filter(|(name, _)| *name == Sketch::NAME) {
+            seed("sketch", at, &[sketch])?;
+            // Its body, which the target packs again: behind mark, checksum and length.
+            let packed = sketch.iter().skip(8).skip_while(|byte| **byte >= 0x80).skip(1).copied();
+            let body = zstd::stream::decode_all(&packed.collect::<Vec<_>>()[..])?;
+            seed("sketch", at + 1000, &[&body])?;
+        }
         for shard in &written.bloom {
             seed("bloom", at, &[shard])?;
         }
@@ -105,7 +112,8 @@ fn small_block(at: usize, slices: &[TraceSlice]) -> Result<(Written, Vec<u8>)> {
     let rows = (0..table.trace_count() as u32).map(|row| (Arc::clone(&table), row));
     // Every other block has more than one row group.
     let row_group_bytes = if at % 2 == 0 { 100_000_000 } else { 2_000 };
-    let options = WriteOptions { row_group_bytes, ..WriteOptions::default() };
+    let version = if at % 4 < 2 { Version::V4 } else { Version::V5 };
+    let options = WriteOptions { version, row_group_bytes, ..WriteOptions::default() };
     let mut data = Vec::new();
     let written = block::write(rows, &options, &Tenant::single(), BlockId::random(), &mut data)?;
     Ok((written, data))
