@@ -30,6 +30,8 @@ pub use blocks::{DATA, META, Store};
 pub use error::StoreError;
 pub use ids::{Narrowed, Refreshed};
 pub use index::IndexError;
+#[cfg(fuzzing)]
+pub use index::fuzz_index;
 pub use objects::{Created, Object, Objects};
 pub use options::{
     Access, AzureLogin, AzureOptions, Backend, Encryption, GcsOptions, PollOptions, S3Login, S3Options,

@@ -55,6 +55,7 @@ fn main() -> Result<()> {
         seed("otlp_json", at, &[format!("{{\"resourceSpans\":{json}}}").as_bytes()])?;
     }
     questions()?;
+    indexes()?;
     log(&slices)
 }
 
@@ -141,6 +142,21 @@ fn pages(block: usize, data: &[u8]) -> Result<()> {
         let (start, size) = column.byte_range();
         let bytes = data.get(start as usize..(start + size) as usize).ok_or("a column outside the file")?;
         seed("block_pages", block * 1000 + at, &[&[kind, levels, codec], bytes])?;
+    }
+    Ok(())
+}
+
+/// The indexes that Tempo wrote, and what is in them.
+fn indexes() -> Result<()> {
+    for (at, folder) in fs::read_dir(root().join("e2e/data/tempo-blocks"))?.flatten().enumerate() {
+        let dir = folder.path().join("single-tenant");
+        let (proto, json) = (fs::read(dir.join("index.pb.zst"))?, fs::read(dir.join("index.json.gz"))?);
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(&json[..]).read_to_end(&mut text)?;
+        let raw = zstd::stream::decode_all(&proto[..])?;
+        for (part, bytes) in [&proto, &json, &raw, &text].into_iter().enumerate() {
+            seed("tenant_index", at * 4 + part, &[bytes])?;
+        }
     }
     Ok(())
 }

@@ -271,8 +271,8 @@ pub fn fuzz_records(input: &[u8]) {
         segment.extend_from_slice(part);
     }
     let _ = encode(&whole, &mut segment);
-    let found = scan(&segment);
-    assert!(found.first() == Some(&whole) && found.last() == Some(&whole) && found.len() >= 2);
+    // What stands behind may be swallowed: the fuzzer solves checksums, and makes a record that reaches into it.
+    assert_eq!(scan(&segment).first(), Some(&whole));
 }
 
 #[cfg(test)]
