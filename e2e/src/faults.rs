@@ -61,6 +61,8 @@ struct Load {
     spans: AtomicU64,
     refused: AtomicU64,
     sent: Mutex<Vec<Sent>>,
+    /// Bytes that may have been sent by now: the load is spread evenly over the faults.
+    allowed: AtomicU64,
 }
 
 /// Load, faults, and the search for what was acknowledged.
@@ -133,33 +135,26 @@ fn under_load(
 ) -> Result<String> {
     let target = options.mib << 20;
     let began = Instant::now();
+    let planned = Duration::from_secs(options.seconds * 9);
     let outcome = thread::scope(|scope| {
         for writer in 0..WRITERS {
             scope.spawn(move || write(load, &server.otlp, writer));
         }
         scope.spawn(|| {
             while !load.stop.load(Ordering::Relaxed) {
-                // no answer is needed: the store may be away
-                let _ = Client::new(Duration::from_secs(20)).get(&format!("{}/flush", server.api), &[]);
-                thread::sleep(Duration::from_millis(700));
+                let share = began.elapsed().as_secs_f64() / planned.as_secs_f64();
+                load.allowed.store((target as f64 * share.clamp(0.01, 1.0)) as u64, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(10));
             }
         });
-        let faults = ["killed", "back", "deaf", "well", "slow", "well", "full", "free"];
-        let mut stepped = Ok(());
-        for (at, name) in faults.iter().enumerate() {
-            let share = target * at as u64 / faults.len() as u64;
-            let due = Instant::now() + Duration::from_secs(options.seconds);
-            while Instant::now() < due || load.bytes.load(Ordering::Relaxed) < share {
-                thread::sleep(Duration::from_millis(20));
-                if began.elapsed() > Duration::from_hours(1) {
-                    break;
-                }
+        scope.spawn(|| {
+            while !load.stop.load(Ordering::Relaxed) {
+                // no answer is needed: the store may be away
+                let _ = Client::new(Duration::from_secs(20)).get(&format!("{}/flush", server.api), &[]);
+                thread::sleep(Duration::from_secs(2));
             }
-            stepped = fault(name).with_context(|| format!("the fault `{name}`"));
-            if stepped.is_err() {
-                break;
-            }
-        }
+        });
+        let stepped = one_after_the_other(load, options, &mut fault);
         while stepped.is_ok()
             && load.bytes.load(Ordering::Relaxed) < target
             && began.elapsed() < Duration::from_hours(1)
@@ -180,10 +175,34 @@ fn under_load(
     ))
 }
 
+/// Begins and ends the faults, each after its share of the load, or when that does not come.
+fn one_after_the_other(
+    load: &Load,
+    options: &Options,
+    fault: &mut impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
+    let faults = ["killed", "back", "deaf", "well", "slow", "well", "full", "free"];
+    for (name, at) in faults.into_iter().zip(1..) {
+        let share = (options.mib << 20) * at / 9;
+        let began = Instant::now();
+        let (least, most) = (Duration::from_secs(options.seconds), Duration::from_secs(options.seconds * 4));
+        while began.elapsed() < least || began.elapsed() < most && load.bytes.load(Ordering::Relaxed) < share
+        {
+            thread::sleep(Duration::from_millis(20));
+        }
+        fault(name).with_context(|| format!("the fault `{name}`"))?;
+    }
+    Ok(())
+}
+
 fn write(load: &Load, otlp: &str, writer: u64) {
     let client = Client::new(Duration::from_secs(30));
     let mut shop = Shop::new(now() ^ writer << 48);
     while !load.stop.load(Ordering::Relaxed) {
+        if load.bytes.load(Ordering::Relaxed) > load.allowed.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(10));
+            continue;
+        }
         let sent = Sent { shop: shop.clone(), now: now() };
         let traces = shop.traces(BATCH, sent.now);
         let body = request(&traces);

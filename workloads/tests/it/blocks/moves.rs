@@ -144,3 +144,23 @@ fn a_migration_may_write_blocks_anew_and_knows_them_again() {
     let after: Vec<_> = traces(store).iter().map(|line| canonical(line)).collect();
     assert!(before == after, "the traces are the same");
 }
+
+#[test]
+fn a_block_in_the_other_format_holds_the_same_traces() {
+    for (folder, format, dedicated) in [
+        ("vparquet4", "vParquet5", "auto"),
+        ("vparquet5-dedicated", "vparquet4", "keep"),
+        ("vparquet5-dedicated", "vParquet5", "none"),
+    ] {
+        let copied = Copied::of(folder);
+        let before: Vec<_> = traces(copied.store()).iter().map(|line| canonical(line)).collect();
+        let words = ["--store", copied.store(), &copied.id, "--format", format, "--dedicated", dedicated];
+        well(&[&["rewrite"], &words[..]].concat());
+        sound(copied.store());
+        let live = json(&["list", "--store", copied.store(), "--json"]);
+        let name = live["blocks"][0]["format"].as_str().expect("a format");
+        assert!(name.eq_ignore_ascii_case(format), "{name}");
+        let after: Vec<_> = traces(copied.store()).iter().map(|line| canonical(line)).collect();
+        assert!(before == after, "{folder} as {format}: the traces are the same");
+    }
+}
