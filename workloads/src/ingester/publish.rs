@@ -99,13 +99,14 @@ impl Inner {
         for block in blocks {
             self.store.read_from_store(block.meta.id);
         }
+        // A repetition finds no block on the stage any more, so that nothing is uploaded over what is visible.
         self.state.visible(blocks, &metas, Instant::now(), self.options.recent_for);
-        self.dies("segment removal")?;
-        epoch.remove(cut.generation.number).await?;
         for block in blocks {
             self.unstage_scratch(block);
             self.delete_others(cut, &block.meta.tenant, &metas).await?;
         }
+        self.dies("segment removal")?;
+        epoch.remove(cut.generation.number).await?;
         self.state.published(cut.order);
         self.end_retired().await;
         Ok(())
