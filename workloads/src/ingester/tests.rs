@@ -292,6 +292,31 @@ async fn while_the_store_is_away_ingest_goes_on_and_uploads_follow_when_it_is_ba
 }
 
 #[tokio::test]
+async fn while_uploads_fail_pushes_are_taken_until_the_disk_budget_is_used_up_and_again_afterwards() {
+    let place = Place::new();
+    let options = IngesterOptions { cut_bytes: 1000, max_disk_bytes: Some(20_000), ..place.options() };
+    let ingester = place.start_with(options).await;
+    fs::remove_dir(place.bucket()).unwrap();
+    fs::write(place.bucket(), "in the way").unwrap();
+    let mut taken = 0;
+    let refused = loop {
+        match ingester.push(Push { tenant: tenant("a"), slices: vec![slice(taken)] }).await {
+            Ok(()) => taken += 1,
+            Err(PushError::Busy { .. }) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, PushError::DiskBudget { limit: 20_000, .. }), "{refused}");
+    assert!(refused.retry_after().is_some() && taken > 5, "{taken}");
+    assert_eq!(held(&ingester, "a"), u64::from(taken), "what was taken is searched");
+    fs::remove_file(place.bucket()).unwrap();
+    ingester.flush().await.unwrap();
+    push(&ingester, "a", taken..taken + 1).await;
+    ingester.flush().await.unwrap();
+    assert_eq!(place.stored().await, u64::from(taken) + 1);
+}
+
+#[tokio::test]
 async fn when_no_block_can_be_built_pushes_wait_and_are_refused_and_it_recovers() {
     let place = Place::new();
     let options = IngesterOptions { cut_bytes: 1000, max_frozen: 1, ..place.options() };
