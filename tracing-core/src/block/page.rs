@@ -372,6 +372,11 @@ impl Column {
     }
 }
 
+thread_local! {
+    /// Making one for each page costs more than many a page.
+    static ZSTD: std::cell::RefCell<zstd::bulk::Decompressor<'static>> = std::cell::RefCell::default();
+}
+
 /// A page's bytes, `size` of them when decompressed.
 fn decompress(codec: Codec, bytes: &Bytes, size: u64) -> Result<Bytes, BlockError> {
     if size > MAX_PAGE {
@@ -393,7 +398,7 @@ fn decompress(codec: Codec, bytes: &Bytes, size: u64) -> Result<Bytes, BlockErro
         }
         Codec::Zstd => {
             let failed = |error| BlockError::corrupt("page", format!("zstd: {error}"));
-            let page = zstd::bulk::decompress(bytes, size).map_err(failed)?;
+            let page = ZSTD.with_borrow_mut(|zstd| zstd.decompress(bytes, size)).map_err(failed)?;
             if page.len() == size { Ok(page.into()) } else { Err(wrong(page.len())) }
         }
     }

@@ -65,7 +65,7 @@ pub struct Written {
 /// Spans, or traces, that make a page.
 pub(crate) const PAGE_ROWS: usize = 24 << 10;
 /// Compressed bytes, or text of distinct strings, at which a row group ends in any case.
-const MAX_HELD: usize = 64 << 20;
+const MAX_HELD: usize = 32 << 20;
 
 impl Default for WriteOptions {
     fn default() -> Self {

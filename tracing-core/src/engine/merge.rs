@@ -33,7 +33,7 @@ pub struct MergeFailed {
     /// The block that is at fault, where it is one of the inputs.
     pub block: Option<BlockId>,
     /// What is wrong.
-    pub error: EngineError,
+    pub error: Box<EngineError>,
 }
 
 /// A merge with the files that it reads.
@@ -50,11 +50,11 @@ struct Input {
 
 impl MergeFailed {
     fn output(error: impl Into<EngineError>) -> Self {
-        Self { block: None, error: error.into() }
+        Self { block: None, error: Box::new(error.into()) }
     }
 
     fn input(meta: &Meta, error: impl Into<EngineError>) -> Self {
-        Self { block: Some(meta.id), error: error.into() }
+        Self { block: Some(meta.id), error: Box::new(error.into()) }
     }
 }
 
@@ -71,7 +71,7 @@ impl Engine {
         to: PathBuf,
         rules: MergeRules,
     ) -> Result<Merged, MergeFailed> {
-        let open = move || Running::open(inputs, &options, (&tenant, id), to, rules);
+        let open = move || Running::open(inputs, &options, (&tenant, id), &to, rules);
         let mut running = Box::new(self.pool.run(open).await.map_err(MergeFailed::output)??);
         loop {
             let stepped = move || {
@@ -92,7 +92,7 @@ impl Running {
         inputs: Vec<LocalBlock>,
         options: &WriteOptions,
         (tenant, id): (&Tenant, BlockId),
-        to: PathBuf,
+        to: &Path,
         rules: MergeRules,
     ) -> Result<Self, MergeFailed> {
         let (mut files, mut footers) = (Vec::new(), Vec::new());
@@ -103,7 +103,7 @@ impl Running {
             footers.push((Arc::clone(&meta), Arc::new(footer)));
             files.push(Input { meta, data, file });
         }
-        let sink = File::create(&to).map_err(|error| failed(&to, error))?;
+        let sink = File::create(to).map_err(|error| failed(to, error))?;
         let merge = Merge::new(footers, options, tenant, id, sink, rules).map_err(MergeFailed::output)?;
         Ok(Self { merge, files })
     }
@@ -112,7 +112,7 @@ impl Running {
     fn step(&mut self) -> Result<Option<Merged>, MergeFailed> {
         let named = |files: &[Input], error: MergeError| {
             let block = error.input.and_then(|input| files.get(input)).map(|input| input.meta.id);
-            MergeFailed { block, error: error.error.into() }
+            MergeFailed { block, error: Box::new(error.error.into()) }
         };
         match self.merge.next().map_err(|error| named(&self.files, error))? {
             MergeStep::Done(merged) => Ok(Some(*merged)),

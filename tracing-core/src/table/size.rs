@@ -74,7 +74,7 @@ impl SpanTable {
     }
 
     /// Gives back room that the columns do not use.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         let Self { strings, traces, resources, scopes, spans, events, links } = self;
         strings.shrink();
         traces.shrink();

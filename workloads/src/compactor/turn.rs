@@ -101,7 +101,9 @@ impl Compactor {
         let outcome = self.replace(tenant, &task, id).await;
         self.workplace.remove(tenant, id);
         match outcome {
-            Err(WorkError::Merge(MergeFailed { block: Some(block), error: EngineError::Block(error) })) => {
+            Err(WorkError::Merge(MergeFailed { block: Some(block), error }))
+                if matches!(*error, EngineError::Block(_)) =>
+            {
                 self.metrics.failed();
                 if self.skipped.set_aside(block) {
                     tracing::error!(%tenant, %block, %error, "a damaged block is not merged any more");

@@ -4,6 +4,7 @@ mod admin;
 mod blocks;
 mod cluster;
 mod ingest;
+mod merging;
 mod process;
 mod proto;
 mod query;

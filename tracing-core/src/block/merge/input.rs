@@ -116,7 +116,7 @@ impl Input {
         Ok(None)
     }
 
-    fn install(&mut self, table: SpanTable, sift: Option<&dyn Sift>) -> Result<(), BlockError> {
+    fn install(&mut self, mut table: SpanTable, sift: Option<&dyn Sift>) -> Result<(), BlockError> {
         let ids = &table.traces.id;
         let ascending = ids.is_sorted_by(|a, b| a < b);
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(()) };
@@ -125,6 +125,8 @@ impl Input {
         }
         self.last = Some(*last);
         let classes = sift.map(|sift| sift.sift(&table));
+        // Ten windows are held at once, and a column that grew by doubling has a third of its room free.
+        table.shrink();
         self.window = Some(Window { table: Arc::new(table), classes, next: 0 });
         Ok(())
     }

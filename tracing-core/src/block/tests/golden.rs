@@ -18,7 +18,7 @@ fn data(path: &str) -> PathBuf {
 }
 
 /// The one block in a folder.
-fn tempo(folder: &str) -> Block {
+pub(super) fn tempo(folder: &str) -> Block {
     let tenant = data("tempo-blocks").join(folder).join("single-tenant");
     let entries = std::fs::read_dir(tenant).unwrap();
     let block = entries.map(|entry| entry.unwrap().path()).find(|path| path.is_dir()).unwrap();

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     block::{
-        BlockError, Footer, Merge, MergeError, MergeRules, MergeStep, Merged, Scan, Sift, Step, WriteOptions,
-        write,
+        BlockError, Footer, Merge, MergeError, MergeRules, MergeStep, Merged, Scan, Sift, Step, Version,
+        WriteOptions, write,
     },
     model::{BlockId, Tenant, TraceId},
     table::{Projection, SpanTable, TableBuilder},
@@ -21,8 +21,12 @@ use crate::{
 
 /// A block of all traces of a table, of small row groups and pages.
 fn block(table: &Arc<SpanTable>) -> Block {
+    block_in(Version::V4, table)
+}
+
+fn block_in(version: Version, table: &Arc<SpanTable>) -> Block {
     let rows = (0..table.trace_count() as u32).map(|row| (Arc::clone(table), row));
-    let options = WriteOptions { row_group_bytes: 900, ..WriteOptions::default() };
+    let options = WriteOptions { version, row_group_bytes: 900, ..WriteOptions::default() };
     let (mut data, id) = (Vec::new(), BlockId(uuid::Uuid::nil()));
     let written = write::write_pages(rows, &options, &Tenant::single(), id, &mut data, 5).unwrap();
     let data = Bytes::from(data);
@@ -35,7 +39,9 @@ fn block(table: &Arc<SpanTable>) -> Block {
 fn merge(inputs: &[Block], rules: MergeRules, window: u64) -> Result<(Merged, Bytes), MergeError> {
     let files: Vec<_> =
         inputs.iter().map(|b| (Arc::new(b.written.meta.clone()), Arc::clone(&b.footer))).collect();
-    let options = WriteOptions { row_group_bytes: 1500, compaction_level: 3, ..WriteOptions::default() };
+    let version = inputs.first().map_or(Version::V4, |block| block.written.meta.version().unwrap());
+    let options =
+        WriteOptions { version, row_group_bytes: 1500, compaction_level: 3, ..WriteOptions::default() };
     let mut data = Vec::new();
     let to = (&Tenant::single(), BlockId(uuid::Uuid::max()));
     let merge = Merge::with_window(files, &options, to, &mut data, rules, (window, 7));
@@ -104,19 +110,20 @@ proptest! {
         traces in traces(),
         homes in proptest::collection::vec(1_u8..16, 1..40),
         window in 1_u64..30,
+        version in proptest::sample::select(vec![Version::V4, Version::V5]),
     ) {
         let source = table(&traces);
         // Which of four inputs a span is in, some in more than one.
         let home = |span: usize| homes[span % homes.len()];
         let inputs: Vec<_> =
-            (0..4).filter_map(|n| part(&source, |span| home(span) >> n & 1 == 1)).map(|t| block(&t)).collect();
+            (0..4).filter_map(|n| part(&source, |span| home(span) >> n & 1 == 1)).map(|t| block_in(version, &t)).collect();
         prop_assume!(!inputs.is_empty());
         let whole = part(&source, |_| true).unwrap();
         let (merged, data) = merge(&inputs, MergeRules::default(), window).unwrap();
         let expected = as_sets(traces_of_table(&whole));
         prop_assert_eq!(as_sets(traces_of(&merged, &data)), expected);
         let meta = &merged.written.as_ref().unwrap().meta;
-        prop_assert_eq!(meta.compaction_level, 3);
+        prop_assert_eq!((meta.compaction_level, meta.format.as_str()), (3, version.name()));
         prop_assert_eq!(meta.size, data.len() as u64);
         let bounds = |f: fn(&Block) -> jiff::Timestamp| inputs.iter().map(f);
         prop_assert_eq!(meta.start, bounds(|b| b.written.meta.start).min().unwrap());
@@ -261,4 +268,18 @@ fn a_scan_of_the_output_finds_each_trace() {
     }
     let mut absent = Scan::trace(&written.meta, footer, TraceId([4; 16])).unwrap();
     assert!(!matches!(absent.next().unwrap(), Step::Table(_)));
+}
+
+#[test]
+fn blocks_that_tempo_wrote_are_merged_and_copies_of_their_spans_become_one() {
+    for folder in ["vparquet4", "vparquet5-dedicated"] {
+        let block = super::golden::tempo(folder);
+        let tables = block.scan(Projection::Everything);
+        let expected: Vec<_> = tables.iter().map(|t| part(t, |_| true).unwrap()).collect();
+        let expected = as_sets(expected.iter().flat_map(|t| read(t)).collect());
+        let twice = [block, super::golden::tempo(folder)];
+        let (merged, data) = merge(&twice, MergeRules::default(), 2000).unwrap();
+        assert_eq!(merged.traces_combined, expected.len() as u64);
+        assert!(as_sets(traces_of(&merged, &data)) == expected, "{folder}");
+    }
 }

@@ -226,3 +226,28 @@ fn secrets_do_not_show_in_debug_output() {
     assert!(!format!("{config:?}").contains("hush"));
     assert!(serde_yaml::to_string(&config).unwrap().contains("hush"));
 }
+
+#[test]
+fn a_tenants_limits_are_read_in_groups_and_in_the_flat_notation_of_old() {
+    let text = "overrides:\n  a:\n    block_retention: 1h\n    retention_rules: [{match: '{ }', keep: 2h}]\n  b:\n    compaction: {block_retention: 3h, retention_rules: [{match: '{ status = error }', keep: 4h}]}\n    compaction_window: 5m\n    bogus: 1\n";
+    let loaded = load_overrides(text).unwrap();
+    let [a, b] = ["a", "b"].map(|tenant| loaded.config.overrides[tenant].compaction.clone());
+    assert_eq!(a.block_retention, Some(Duration::from_secs(3600)));
+    assert_eq!(
+        (a.retention_rules[0].r#match.as_str(), a.retention_rules[0].keep),
+        ("{ }", Duration::from_secs(7200))
+    );
+    assert_eq!(
+        (b.block_retention, b.compaction_window),
+        (Some(Duration::from_secs(3 * 3600)), Some(Duration::from_secs(300)))
+    );
+    assert_eq!(b.retention_rules[0].r#match, "{ status = error }");
+    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
+    assert_eq!(loaded.warnings[0].path, "overrides.b.bogus");
+    let missing =
+        load("compactor:\n  compaction:\n    retention_rules: [{keep: 1h}]\n", &[]).unwrap_err().to_string();
+    assert!(
+        missing.contains("compactor.compaction.retention_rules") && missing.contains("match"),
+        "{missing}"
+    );
+}
