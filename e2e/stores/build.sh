@@ -16,6 +16,9 @@ if ! fresh gcs "$gcs"; then
   echo "$gcs" >"$out/.gcs"
 fi
 if ! fresh azurite "$azurite"; then
+  if ! command -v npm >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm
+  fi
   command -v npm >/dev/null || { echo "build.sh: no npm: install Node.js of 18 or newer" >&2; exit 1; }
   echo "fetching azurite"
   mkdir -p "$out/azurite"; echo '{"private": true}' >"$out/azurite/package.json"
