@@ -82,7 +82,8 @@ impl Compactor {
         overrides: Arc<Overrides>,
         registry: &mut Registry,
     ) -> anyhow::Result<Self> {
-        let options = CompactorOptions::of(config)?;
+        let mut options = CompactorOptions::of(config)?;
+        options.write = options.write.over(Arc::clone(&overrides));
         let workplace = Workplace::open(&options.work)?;
         Ok(Self {
             options,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_core::model::Tenant;
 use vivace_config::{Limits, TenantLimits};
 
-use crate::compactor;
+use crate::{compactor, writing};
 
 /// The tenant of all tenants that the file does not name.
 const EVERYONE: &str = "*";
@@ -62,6 +62,14 @@ pub enum OverridesError {
     /// A limit that makes no sense.
     #[error("{0}")]
     Limit(String),
+    /// Dedicated columns that no block can have.
+    #[error("{key}")]
+    Columns {
+        /// Whose limits they are.
+        key: String,
+        /// What is wrong.
+        source: writing::WritingError,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -208,6 +216,8 @@ fn check(key: &str, limits: &Limits) -> Result<(), OverridesError> {
     if let Some(window) = limits.compaction.compaction_window {
         compactor::check_window(&format!("{key}.compaction_window"), window.get()).map_err(wrong)?;
     }
+    let columns = |error| OverridesError::Columns { key: key.to_owned(), source: error };
+    writing::check(limits).map_err(columns)?;
     let rules = &limits.compaction.retention_rules;
     compactor::rules(&format!("{key}.retention_rules"), rules).map(drop).map_err(wrong)
 }

@@ -132,6 +132,8 @@ pub(crate) fn delta<T: Delta>(out: &mut Vec<u8>, values: &[T]) {
         for (at, mini) in deltas.chunks(BLOCK / MINIBLOCKS).enumerate() {
             let most = mini.iter().fold(0, |most, delta| most | delta.above(least));
             let width = (u64::BITS - most.leading_zeros()) as u8;
+            // Whole bytes compress better than what lies across them.
+            let width = if width > 2 { width.next_multiple_of(8) } else { width };
             if let Some(byte) = out.get_mut(widths + at) {
                 *byte = width;
             }

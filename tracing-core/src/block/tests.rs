@@ -143,7 +143,12 @@ fn long_texts_end_a_page_before_it_is_too_large_to_read() {
         let long = ["long", &at.to_string(), &"x".repeat(1 << 20)].concat();
         spans.take(1).for_each(|span| span.attrs = vec![("long".to_owned(), model::Val::Text(long.clone()))]);
     }
-    let block = block(&traces, u64::MAX, 1000);
+    let options = WriteOptions {
+        dedicated: Dedicated::Fixed(Vec::new()),
+        row_group_bytes: u64::MAX,
+        ..WriteOptions::default()
+    };
+    let block = block_of(&traces, &options, 1000);
     let value = schema::Leaf::Attribute(Level::Span, schema::Part::Text);
     let (_, chunk) = block.footer.chunk(0, value).unwrap();
     let index = chunk.offset_index.clone().unwrap();

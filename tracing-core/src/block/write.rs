@@ -13,6 +13,7 @@ mod encoder;
 mod gather;
 mod group;
 mod levels;
+mod pending;
 
 use std::{borrow::Borrow, io::Write, sync::Arc};
 
@@ -63,7 +64,7 @@ pub struct Written {
 }
 
 /// Spans, or traces, that make a page.
-pub(crate) const PAGE_ROWS: usize = 24 << 10;
+pub(crate) const PAGE_ROWS: usize = 4 << 10;
 /// Compressed bytes, or text of distinct strings, at which a row group ends in any case.
 const MAX_HELD: usize = 32 << 20;
 

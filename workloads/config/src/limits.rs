@@ -139,6 +139,9 @@ impl Limits {
         if !self.compaction.retention_rules.is_empty() {
             out.compaction.retention_rules.clone_from(&self.compaction.retention_rules);
         }
+        if !self.storage.parquet_dedicated_columns.is_null() {
+            out.storage.clone_from(&self.storage);
+        }
         out
     }
 
@@ -174,6 +177,7 @@ impl Overrides {
                 retention_rules: self.retention_rules.clone(),
             },
             global: GlobalLimits { max_bytes_per_trace: self.max_bytes_per_trace },
+            storage: StorageLimits { parquet_dedicated_columns: self.parquet_dedicated_columns.clone() },
             ..Limits::default()
         };
         self.defaults.over(&flat)

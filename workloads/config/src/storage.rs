@@ -64,6 +64,7 @@ section! {
         bloom_filter_shard_size_bytes: Option<u64>,
         parquet_row_group_size_bytes: Option<Size>,
         parquet_dedicated_columns: Opaque,
+        create_with_no_compact_flag: Option<bool>,
         search_encoding: Option<String>,
         search_page_size_bytes: Option<u64>,
         v2_index_downsample_bytes: Option<u64>,

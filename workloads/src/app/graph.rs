@@ -31,6 +31,7 @@ use crate::{
     querier::{Querier, QuerierOptions},
     receiver::{Receivers, Tenancy},
     rpc::LiveService,
+    writing::Writing,
 };
 
 /// The start waits so long for the first list of blocks.
@@ -112,6 +113,8 @@ impl Graph {
         }
         self.health.set(Role::Ingester.name(), Phase::Starting);
         let mut options = storage::ingester(&self.config);
+        let writing = Writing::new(&self.config.storage.trace.block)?;
+        options.write = writing.over(Arc::clone(&self.overrides));
         wal::configure(&self.config, &mut options)?;
         let (store, engine, members) = (Arc::clone(store), Arc::clone(engine), Arc::clone(&self.membership));
         let ingester =

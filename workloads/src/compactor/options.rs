@@ -7,11 +7,10 @@ use std::{
 
 use anyhow::ensure;
 use jiff::SignedDuration;
-use tracing_core::{
-    block::WriteOptions,
-    policy::{CompactionLimits, Retention},
-};
+use tracing_core::policy::{CompactionLimits, Retention};
 use vivace_config::{Config, RetentionRule};
+
+use crate::writing::Writing;
 
 /// Settings of a compactor.
 #[derive(Clone, Debug)]
@@ -33,7 +32,7 @@ pub struct CompactorOptions {
     /// Where blocks are put together; emptied at the start.
     pub work: PathBuf,
     /// How blocks are written; their format and level are those of what they replace.
-    pub write: WriteOptions,
+    pub write: Writing,
     /// A job's record that is this old is another compactor's who will not finish it.
     pub takeover: Duration,
 }
@@ -82,7 +81,7 @@ impl CompactorOptions {
             max_time_per_tenant: compaction.max_time_per_tenant().get(),
             cycle: compaction.cycle().get(),
             work,
-            write: WriteOptions::default(),
+            write: Writing::new(&config.storage.trace.block)?,
             takeover: Duration::from_mins(2),
         })
     }

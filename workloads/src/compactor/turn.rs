@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use tracing_core::{
-    block::{MergeRules, Merged, Meta, WriteOptions},
+    block::{MergeRules, Merged, Meta},
     engine::{EngineError, MergeFailed},
     model::{BlockId, Tenant},
     policy::{self, CompactionLimits, Due},
@@ -179,11 +179,10 @@ impl Compactor {
             inputs.push(self.workplace.fetch(&self.store, meta, &mut copies).await?);
         }
         let to = self.workplace.begin(tenant, id)?;
-        let mut options = WriteOptions { compaction_level: task.level, ..self.options.write.clone() };
         // What is merged is of one format, and stays of it.
-        if let Some(version) = task.inputs.first().and_then(|meta| meta.version().ok()) {
-            options.version = version;
-        }
+        let version = task.inputs.first().and_then(|meta| meta.version().ok()).unwrap_or_default();
+        let mut options = self.options.write.of_version(tenant, version);
+        options.compaction_level = task.level;
         let retention = self.retention_of(tenant).filter(|rules| !rules.is_plain());
         let rules = MergeRules {
             max_trace_bytes: self.overrides.of(tenant).trace_bytes(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tracing_core::block::WriteOptions;
+use crate::writing::Writing;
 
 /// Where the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct IngesterOptions {
     /// How long a block that was uploaded is named to queriers: a few intervals of their polls.
     pub recent_for: Duration,
     /// How blocks are written.
-    pub write: WriteOptions,
+    pub write: Writing,
 }
 
 impl IngesterOptions {
@@ -83,7 +83,7 @@ impl IngesterOptions {
             queue_bytes: 16 << 20,
             settle_after: Duration::from_secs(1),
             recent_for: Duration::from_mins(15),
-            write: WriteOptions::default(),
+            write: Writing::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::sleep,
@@ -205,7 +206,11 @@ impl Inner {
         }
         let data = stage.begin(tenant, id)?;
         let mut sink = BufWriter::with_capacity(1 << 20, File::create(data)?);
-        let written = block::write(rows, &self.options.write, tenant, id, &mut sink)?;
+        let options = self.options.write.of(tenant);
+        let mut written = block::write(rows, &options, tenant, id, &mut sink)?;
+        if self.options.write.no_compact {
+            written.extra.push(("nocompact.flg", Bytes::new()));
+        }
         sink.flush()?;
         if self.dies_before(&format!("stage of {tenant}")) {
             return Err(BuildError::Ending);

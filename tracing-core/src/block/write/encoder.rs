@@ -121,8 +121,7 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
         levels: &Levels,
         values: &Values<'_>,
     ) -> Result<(), BlockError> {
-        let size = (self.page.traces, levels.len());
-        chunk.page(self.press, &self.sources.strings, size, |out| levels.put(out), values)
+        chunk.push(self.press, &self.sources.strings, self.page.traces, levels.all(), values)
     }
 
     fn plain(&mut self, chunk: &mut Chunk, place: Place, source: &Source) -> Result<(), BlockError> {
@@ -200,8 +199,7 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
             Leaf::LinkSpanId => (of_links, Values::Bytes(slices(sources, links, link_span_id))),
             _ => (&page.shape.traces, Values::Bytes(slices(sources, traces, trace_id))),
         };
-        let size = (page.traces, levels.len());
-        chunk.page(self.press, &sources.strings, size, |out| levels.put(out), &values)
+        chunk.push(self.press, &sources.strings, page.traces, levels.all(), &values)
     }
 
     fn slot(&mut self, chunk: &mut Chunk, level: Level, slot: usize) -> Result<(), BlockError> {
@@ -224,15 +222,15 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
         };
         let owners = given.iter().map(|(owner, _)| *owner);
         if rep == levels.depth {
-            let size = (self.page.traces, levels.len());
-            return chunk.page(self.press, strings, size, |out| levels.put_optional(out, owners), &values);
+            let levels = (levels.all().0, &levels.optional(owners)[..]);
+            return chunk.push(self.press, strings, self.page.traces, levels, &values);
         }
         let mut counts = vec![0; levels.rows];
         owners.for_each(|owner| {
             counts.get_mut(owner as usize).into_iter().for_each(|count| *count += 1);
         });
         let below = levels.below(counts.into_iter());
-        chunk.page(self.press, strings, (self.page.traces, below.len()), |out| below.put(out), &values)
+        chunk.push(self.press, strings, self.page.traces, below.all(), &values)
     }
 
     fn attribute(&mut self, chunk: &mut Chunk, level: Level, part: Part) -> Result<(), BlockError> {
@@ -265,13 +263,13 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
         };
         let (strings, press) = (&self.sources.strings, &mut *self.press);
         if part == Part::Unsupported {
-            let size = (self.page.traces, levels.len());
             let present = values.counts.iter().enumerate().filter(|(_, count)| **count > 0);
             let present = present.map(|(entry, _)| entry as u32);
-            return chunk.page(press, strings, size, |out| levels.put_optional(out, present), &typed);
+            let levels = (levels.all().0, &levels.optional(present)[..]);
+            return chunk.push(press, strings, self.page.traces, levels, &typed);
         }
         let below = levels.below(values.counts.iter().map(|count| *count as usize));
-        chunk.page(press, strings, (self.page.traces, below.len()), |out| below.put(out), &typed)
+        chunk.push(press, strings, self.page.traces, below.all(), &typed)
     }
 }
 

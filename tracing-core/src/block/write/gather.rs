@@ -32,9 +32,12 @@ struct Source<T> {
     table: T,
     codes: Vec<u32>,
     memo: Memo,
-    /// Whether the page that is being collected has rows of it.
-    used: bool,
+    /// Pages since one had rows of it; 0 where that is the one that is being collected.
+    idle: u8,
 }
+
+/// Pages that a table is held without being used.
+const IDLE: u8 = 6;
 
 /// Rows of one table that stand side by side.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +144,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
     pub(super) fn add(&mut self, table: T) -> Result<u32, BlockError> {
         let address = std::ptr::from_ref::<SpanTable>(table.borrow()).addr();
         if let Some(&known) = self.by_address.get(&address) {
-            self.held.get_mut(known as usize).into_iter().for_each(|source| source.used = true);
+            self.held.get_mut(known as usize).into_iter().for_each(|source| source.idle = 0);
             return Ok(known);
         }
         // The address must not change when the table is moved into its place, as an owned one's would.
@@ -149,7 +152,7 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         complete::check(spans)?;
         let number = self.held.len() as u32;
         let codes = vec![u32::MAX; spans.strings.len()];
-        self.held.push(Source { table, codes, memo: Memo::default(), used: true });
+        self.held.push(Source { table, codes, memo: Memo::default(), idle: 0 });
         let held =
             self.held.last().map(|source| std::ptr::from_ref::<SpanTable>(source.table.borrow()).addr());
         if held == Some(address) {
@@ -158,12 +161,13 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         Ok(number)
     }
 
-    /// A page has ended: lets go of tables that it had no row of. Those that it had may be in the next one
-    /// too, and are worth keeping for what is known of their codes.
+    /// A page has ended: lets go of tables that no page had rows of for a while. Others may be in the next
+    /// one too, and are worth keeping for what is known of their codes.
     pub(super) fn release(&mut self) {
         let mut kept = 0..;
+        let stays = |source: &Source<T>| source.idle < IDLE;
         let numbers: Vec<Option<u32>> =
-            self.held.iter().map(|source| source.used.then(|| kept.next()).flatten()).collect();
+            self.held.iter().map(|source| stays(source).then(|| kept.next()).flatten()).collect();
         self.by_address.retain(|_, number| match numbers.get(*number as usize) {
             Some(Some(new)) => {
                 *number = *new;
@@ -171,8 +175,8 @@ impl<T: Borrow<SpanTable>> Sources<T> {
             }
             _ => false,
         });
-        self.held.retain(|source| source.used);
-        self.held.iter_mut().for_each(|source| source.used = false);
+        self.held.retain(stays);
+        self.held.iter_mut().for_each(|source| source.idle += 1);
     }
 
     /// Adds a trace to a sketch.

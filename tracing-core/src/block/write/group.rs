@@ -84,7 +84,8 @@ impl<T: Borrow<SpanTable>> Group<T> {
         let strings = &mut self.sources.strings;
         let placing = |level: &Level| Placing::new(self.slots.at(*level), self.arrays, strings);
         self.placing = LEVELS.iter().map(placing).collect();
-        self.chunks = self.specs.iter().map(|spec| Chunk::new(Arc::clone(spec))).collect();
+        let chunk = |spec: &Arc<Spec>| Chunk::new(Arc::clone(spec), self.page_rows);
+        self.chunks = self.specs.iter().map(chunk).collect();
         (self.rows, self.estimate, self.held) = (0, 0, 0);
     }
 
@@ -157,10 +158,9 @@ impl<T: Borrow<SpanTable>> Group<T> {
         let page = Page { traces: rows.traces.len(), rows, shape, attributes };
         let mut encoder = Encoder::new(&mut self.sources, &mut self.press, &page);
         for chunk in &mut self.chunks {
-            let before = chunk.held();
             encoder.column(chunk)?;
-            self.held += chunk.held() - before;
         }
+        self.held = self.chunks.iter().map(Chunk::held).sum();
         self.sources.release();
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Repetition and definition levels: how the rows of one level hang on those of the level above.
 
-use crate::block::encode;
-
 /// The levels of one kind of row in a page, an entry for each row and for each parent without any.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
@@ -11,9 +9,6 @@ pub(super) struct Levels {
     pub(super) depth: u8,
     /// Number of rows that are there.
     pub(super) rows: usize,
-    /// Both as bytes of a page.
-    rep_bytes: Vec<u8>,
-    def_bytes: Vec<u8>,
 }
 
 impl Levels {
@@ -40,24 +35,16 @@ impl Levels {
             levels.def.resize(last, levels.depth);
             levels.rows += children;
         }
-        encode::levels(&mut levels.rep_bytes, &levels.rep, levels.depth);
-        encode::levels(&mut levels.def_bytes, &levels.def, levels.depth);
         levels
     }
 
-    /// Number of entries.
-    pub(super) fn len(&self) -> usize {
-        self.rep.len()
+    /// Both levels of a column that every row has a value in.
+    pub(super) fn all(&self) -> (&[u8], &[u8]) {
+        (&self.rep, &self.def)
     }
 
-    /// The levels of a column that every row has a value in, as a page begins with them.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.rep_bytes);
-        out.extend_from_slice(&self.def_bytes);
-    }
-
-    /// The same for a column that only the rows in `present`, ascending, have a value in.
-    pub(super) fn put_optional(&self, out: &mut Vec<u8>, mut present: impl Iterator<Item = u32>) {
+    /// The definition levels of a column that only the rows in `present`, ascending, have a value in.
+    pub(super) fn optional(&self, mut present: impl Iterator<Item = u32>) -> Vec<u8> {
         let mut def = self.def.clone();
         let mut next = present.next();
         let mut row = 0;
@@ -73,7 +60,6 @@ impl Levels {
                 row += 1;
             }
         }
-        out.extend_from_slice(&self.rep_bytes);
-        encode::levels(out, &def, self.depth + 1);
+        def
     }
 }
