@@ -124,7 +124,9 @@ fn table(requests: &mut dyn Iterator<Item = Bytes>, spans: usize) -> SpanTable {
     let mut builder = TableBuilder::keeping_duplicates();
     for (id, parts) in slices {
         builder.begin(id);
-        parts.iter().for_each(|part| builder.add_otlp(part).expect("slices of whole requests"));
+        for part in &parts {
+            builder.add_otlp(part).expect("slices of whole requests");
+        }
         builder.end();
     }
     builder.finish()

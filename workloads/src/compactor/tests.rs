@@ -111,7 +111,9 @@ impl World {
             let parts = engine.find_trace(&tenant(), id, &metas).await.unwrap();
             let mut builder = TableBuilder::new();
             builder.begin(id);
-            parts.iter().for_each(|part| builder.add_otlp(part).unwrap());
+            for part in &parts {
+                builder.add_otlp(part).unwrap();
+            }
             builder.end();
             found.extend(builder.finish().spans.id.iter().map(|span| (id.0[0], span.0[7])));
         }
@@ -147,7 +149,7 @@ async fn alone(name: &str) -> Arc<Membership> {
         cluster: "test".to_owned(),
         interval: Duration::from_millis(100),
     });
-    let membership = membership.await.unwrap();
+    let membership = Box::pin(membership).await.unwrap();
     membership.set_state(State::Active).await;
     membership
 }

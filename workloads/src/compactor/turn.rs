@@ -213,7 +213,9 @@ impl Compactor {
         if let Some((key, record)) = rival {
             self.finish(&key, &record).await?;
         }
-        inputs.iter().for_each(|input| self.skipped.block(input.id, LATER));
+        for input in inputs {
+            self.skipped.block(input.id, LATER);
+        }
         Ok(false)
     }
 

@@ -20,9 +20,9 @@ use crate::{
 async fn merge(dir: &Path) {
     let yaml = "compactor: {compaction: {compaction_window: 1s, compaction_cycle: 1s}}";
     let config = process::config(dir, yaml);
-    let store = Store::open(StoreOptions::local(dir.join("blocks"))).unwrap();
+    let store = Store::open(StoreOptions::local(dir.join("blocks"))).expect("a directory");
     let mut registry = Registry::default();
-    let overrides = Overrides::open(&config.overrides, &mut registry).unwrap();
+    let overrides = Overrides::open(&config.overrides, &mut registry).expect("no overrides");
     let local = ([127, 0, 0, 1], 0).into();
     let members = membership::Membership::start(membership::Options {
         id: "other".to_owned(),
@@ -35,11 +35,12 @@ async fn merge(dir: &Path) {
         cluster: "test".to_owned(),
         interval: Duration::from_secs(1),
     });
-    let members = members.await.unwrap();
+    let members = Box::pin(members).await.expect("a cluster of one");
     members.set_state(membership::State::Active).await;
-    store.poll().await.unwrap();
+    store.poll().await.expect("a store that lists");
     let blocks = (Arc::clone(&store), Engine::new(Arc::clone(&store), 1));
-    let compactor = Compactor::new(&config, blocks, members, overrides, &mut registry).unwrap();
+    let compactor = Compactor::new(&config, blocks, members, overrides, &mut registry);
+    let compactor = compactor.expect("sound settings");
     let stop = CancellationToken::new();
     let running = tokio::spawn(compactor.run(stop.clone()));
     let merged = async {
@@ -47,11 +48,11 @@ async fn merge(dir: &Path) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), merged).await.expect("the blocks are merged");
+    tokio::time::timeout(Duration::from_mins(1), merged).await.expect("the blocks are merged");
     stop.cancel();
-    running.await.unwrap();
+    running.await.expect("it ends when told");
     for meta in store.compacted(&Tenant::single()).iter() {
-        store.delete(&Tenant::single(), meta.id).await.unwrap();
+        store.delete(&Tenant::single(), meta.id).await.expect("deleted");
     }
 }
 
@@ -93,7 +94,7 @@ async fn a_search_in_blocks_that_were_merged_and_deleted_since_is_answered_from_
     let found = process.get(&format!("/api/search?q=%7B+name+%3D+%22select%22+%7D&{window}")).await;
     assert_eq!(found.code, 200, "{}", found.text());
     let json = found.json();
-    let traces = json["traces"].as_array().unwrap();
+    let traces = json["traces"].as_array().expect("traces");
     assert_eq!(traces.len(), 3, "{json}");
     assert!(traces.iter().all(|hit| hit["spanSets"][0]["matched"] == 3), "each once: {json}");
 }
