@@ -203,9 +203,9 @@ impl Log {
             }
         };
         let ended = ended.ok_or_else(|| Arc::new(HomeError::Closed))?;
-        if let Ok(mut current) = self.current.lock() {
-            *current = Generation { number: ended.number + 1, ..ended.clone() };
-        }
+        let mut next = ended.clone();
+        next.number += 1;
+        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = next;
         Ok(ended)
     }
 

@@ -50,7 +50,7 @@ const ATTEMPT: Duration = Duration::from_secs(4);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// A commit that took longer than this, by a clock that runs while the machine sleeps, is not acknowledged:
 /// fences are removed after a day, so a writer must not rely on them for longer.
-const LATEST: Duration = Duration::from_secs(3600);
+const LATEST: Duration = Duration::from_hours(1);
 /// Bodies up to this many bytes are packed where they are; longer ones on a thread that may block.
 const INLINE: usize = 64 << 10;
 /// How commits are spaced: at most 20 a second, 5 where they are small, and soon after an idle time.

@@ -12,7 +12,7 @@ use crate::ingester::{IngesterOptions, WalHome, WhenAway};
 pub(super) fn configure(config: &Config, options: &mut IngesterOptions) -> anyhow::Result<()> {
     let wal = &config.ingester.wal;
     options.home = home(config)?;
-    options.when_away = match set(&wal.when_store_is_away) {
+    options.when_away = match set(wal.when_store_is_away.as_deref()) {
         None | Some("refuse") => WhenAway::Refuse,
         Some("disk") => WhenAway::Disk,
         Some(other) => {
@@ -31,7 +31,7 @@ pub(super) fn configure(config: &Config, options: &mut IngesterOptions) -> anyho
 
 fn home(config: &Config) -> anyhow::Result<WalHome> {
     let backend = config.storage.trace.backend();
-    match set(&config.ingester.wal.home) {
+    match set(config.ingester.wal.home.as_deref()) {
         Some("disk") => Ok(WalHome::Disk),
         Some("object") => {
             ensure!(
@@ -66,8 +66,8 @@ fn replication_factor(config: &Config) -> anyhow::Result<u64> {
     }
 }
 
-fn set(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
+fn set(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A log that nobody claims for so long is not waited for any more.
-const GIVEN_UP: Duration = Duration::from_secs(60);
+const GIVEN_UP: Duration = Duration::from_mins(1);
 /// A query waits at most so long for an heir, whatever its own deadline.
 const LONGEST: Duration = Duration::from_secs(20);
 /// What a query has left after it waited.

@@ -46,7 +46,7 @@ const PER_RANK: Duration = Duration::from_secs(4);
 /// Claims that are told to others.
 const TOLD: usize = 32;
 /// A claim that takes longer than this is begun anew.
-const CLAIMING: Duration = Duration::from_secs(120);
+const CLAIMING: Duration = Duration::from_mins(2);
 /// Holders that are remembered to have been seen.
 const REMEMBERED: usize = 10_000;
 
@@ -178,7 +178,7 @@ impl Inner {
                 tracing::warn!(epoch = %found.epoch, %error, "a log was not claimed: it is tried again");
             }
             Err(_) => {
-                tracing::warn!(epoch = %found.epoch, "a log was not claimed in time: it is tried again")
+                tracing::warn!(epoch = %found.epoch, "a log was not claimed in time: it is tried again");
             }
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! Numbers are 16 hexadecimal digits. Claims stand apart from segments, so that listing all of them is cheap.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Prefix of all segments.
 pub(super) const SEGMENTS: &str = "~vivace/wal";
@@ -46,7 +46,10 @@ pub(super) fn spelled(name: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => out.push(char::from(byte)),
             // A key must not begin with a point.
             b'.' if !out.is_empty() => out.push('.'),
-            other => out.push_str(&format!("={other:02x}")),
+            other => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "={other:02x}");
+            }
         }
     }
     if out.is_empty() { "=".to_owned() } else { out }

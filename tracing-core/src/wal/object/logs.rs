@@ -23,7 +23,7 @@ use super::{
 use crate::store::{Created, Objects};
 
 /// What is left of an epoch that has ended stays for so long: its fence holds back a writer that slept.
-const FENCES_STAY: Duration = Duration::from_secs(24 * 3600);
+const FENCES_STAY: Duration = Duration::from_hours(24);
 /// Records of holders that are remembered.
 const REMEMBERED: usize = 10_000;
 

@@ -20,8 +20,8 @@ use std::io::{Cursor, Read, Write};
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
-const SEGMENT: &[u8; 8] = b"VIVASEG1";
-const FENCE: &[u8; 8] = b"VIVAFNC1";
+const SEGMENT: [u8; 8] = *b"VIVASEG1";
+const FENCE: [u8; 8] = *b"VIVAFNC1";
 const HEAD: usize = 57;
 /// A body shorter than this is not packed.
 const WORTH_PACKING: usize = 512;
@@ -119,11 +119,13 @@ fn pack(frames: &[Bytes], len: usize) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-fn whole(mark: &[u8; 8], head: &Head, packing: u8, body: &[&[u8]]) -> Bytes {
+fn whole(mark: [u8; 8], head: &Head, packing: u8, body: &[&[u8]]) -> Bytes {
     let mut crc = crc32fast::Hasher::new();
-    body.iter().for_each(|part| crc.update(part));
+    for part in body {
+        crc.update(part);
+    }
     let mut out = BytesMut::with_capacity(HEAD + body.iter().map(|part| part.len()).sum::<usize>());
-    out.extend_from_slice(mark);
+    out.extend_from_slice(&mark);
     out.extend_from_slice(head.log.as_bytes());
     for number in [head.epoch, head.generation, head.sequence] {
         out.extend_from_slice(&number.to_le_bytes());
@@ -132,7 +134,9 @@ fn whole(mark: &[u8; 8], head: &Head, packing: u8, body: &[&[u8]]) -> Bytes {
     out.extend_from_slice(&crc.finalize().to_le_bytes());
     let crc = crc32fast::hash(&out);
     out.extend_from_slice(&crc.to_le_bytes());
-    body.iter().for_each(|part| out.extend_from_slice(part));
+    for part in body {
+        out.extend_from_slice(part);
+    }
     out.freeze()
 }
 

@@ -197,7 +197,7 @@ impl World {
         for _ in 0..600 {
             sleep(Duration::from_millis(500)).await;
             let live: Vec<_> = self.processes().iter().filter(|p| !p.link.is_dead()).cloned().collect();
-            let quiet = join_all(live.iter().map(|p| p.is_quiet())).await;
+            let quiet = join_all(live.iter().map(Process::is_quiet)).await;
             if quiet.iter().all(|quiet| *quiet) && self.all_ended(&live).await {
                 return;
             }

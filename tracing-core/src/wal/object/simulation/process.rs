@@ -122,19 +122,17 @@ impl Process {
         loop {
             self.link.awake().await;
             let open = self.state.lock().unwrap().open.clone();
-            match open {
-                Some(open) => drop(open.held.lost().await),
-                None => {
-                    let Ok(home) = self.logs.open().await else {
-                        sleep(Duration::from_millis(300)).await;
-                        continue;
-                    };
-                    let held = home.held().clone();
-                    let (log, _) = Log::open(Arc::new(home), LogOptions::default()).await.unwrap();
-                    self.state.lock().unwrap().open = Some(Arc::new(Open { log, held }));
+            let Some(open) = open else {
+                let Ok(home) = self.logs.open().await else {
+                    sleep(Duration::from_millis(300)).await;
                     continue;
-                }
-            }
+                };
+                let held = home.held().clone();
+                let (log, _) = Log::open(Arc::new(home), LogOptions::default()).await.unwrap();
+                self.state.lock().unwrap().open = Some(Arc::new(Open { log, held }));
+                continue;
+            };
+            drop(open.held.lost().await);
             // Lost: what it held is another's.
             let _no_push = self.gate.write().await;
             let mut state = self.state.lock().unwrap();
