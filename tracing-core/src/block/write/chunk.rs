@@ -54,6 +54,8 @@ struct Page {
     size: usize,
     rows: usize,
     nulls: usize,
+    /// Whether it has no value at all. One with values may still have no bounds.
+    is_null: bool,
     bounds: Option<Bounds>,
     encoding: Encoding,
 }
@@ -260,7 +262,8 @@ impl Chunk {
         self.uncompressed += press.page(&mut self.body, 0, &header, level)?;
         self.entries += entries;
         let nulls = entries - self.pending.values();
-        self.pages.push(Page { size: self.body.len() - before, rows, nulls, bounds, encoding });
+        let is_null = nulls == entries;
+        self.pages.push(Page { size: self.body.len() - before, rows, nulls, is_null, bounds, encoding });
         self.pending.clear();
         Ok(())
     }
@@ -427,7 +430,7 @@ impl Chunk {
                 Some(bounds) => bounds.bytes(self.spec.kind),
                 None => Default::default(),
             };
-            index.append(page.bounds.is_none(), min, max, page.nulls as i64, None);
+            index.append(page.is_null, min, max, page.nulls as i64, None);
         }
         if self.spec.leaf == Leaf::TraceId {
             index.set_boundary_order(BoundaryOrder::ASCENDING);
