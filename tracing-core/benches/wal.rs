@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::{StreamExt, stream};
 use tokio::runtime::Runtime;
@@ -32,7 +31,7 @@ fn record(n: u64) -> Record {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 58) as u8 + b' '
     });
-    Record { tenant: Tenant::single(), id: TraceId(id.to_be_bytes()), otlp: Bytes::from_iter(bytes) }
+    Record { tenant: Tenant::single(), id: TraceId(id.to_be_bytes()), otlp: bytes.collect() }
 }
 
 async fn open(path: &Path) -> (Log, Vec<tracing_core::wal::Generation>) {

@@ -18,13 +18,16 @@ pub fn register(store: &Arc<Store>, registry: &mut Registry) {
     registry.register_collector(Box::new(Numbers(Arc::clone(store))));
 }
 
+/// One of the numbers of a role.
+type Count = fn(&RoleNumbers) -> u64;
+
 #[derive(Debug)]
 struct Numbers(Arc<Store>);
 
 impl Collector for Numbers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let numbers = self.0.cache().numbers();
-        let counters: [(&str, &str, fn(&RoleNumbers) -> u64); 2] = [
+        let counters: [(&str, &str, Count); 2] = [
             ("vivace_cache_hits", "Times that a part of a block was in memory", |of| of.hits),
             ("vivace_cache_misses", "Times that a part of a block was read", |of| of.misses),
         ];

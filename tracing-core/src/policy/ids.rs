@@ -174,7 +174,7 @@ mod tests {
         assert!(id_sets(Some(&directory), &live, at(0)).is_none());
         let plan = id_sets(Some(&directory), &live[7..], at(0)).unwrap();
         assert_eq!((plan.keep, plan.merge, plan.add.len()), (vec![], vec![0, 1], 0));
-        let mut more = live.clone();
+        let mut more = live;
         more.extend((20..30).map(|n| meta(n, 1 << 20)));
         let plan = id_sets(Some(&directory), &more, at(0)).unwrap();
         assert_eq!((plan.keep, plan.merge), (vec![0, 1], vec![]));

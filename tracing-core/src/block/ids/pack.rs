@@ -110,7 +110,6 @@ impl MergeIds {
     ///
     /// # Errors
     /// [`BlockError::Corrupt`] for a shard that is not what it was. The merge is then over.
-    #[expect(clippy::should_implement_trait, reason = "it can fail, and needs bytes between two calls")]
     pub fn next(&mut self, name: impl FnOnce() -> Uuid) -> Result<MergeIdsStep, BlockError> {
         while self.shard.bytes.len() < SHARD {
             for (number, source) in self.sources.iter_mut().enumerate() {

@@ -58,7 +58,9 @@ pub(super) fn specs(version: Version, slots: &Slots) -> Vec<Spec> {
 /// The schema in the language of Parquet's tools.
 pub(super) fn message(version: Version, slots: &Slots) -> String {
     let mut text = "message Trace {\n".to_owned();
-    root(version, slots).iter().for_each(|node| print(node, version, &mut text));
+    for node in &root(version, slots) {
+        print(node, version, &mut text);
+    }
     text + "}"
 }
 
@@ -82,7 +84,9 @@ fn walk(node: &Node, version: Version, prefix: &str, (def, rep): (u8, u8), specs
         Node::Rows { name, fields } => (fields, format!("{prefix}{name}."), (def + 1, rep + 1)),
         Node::Map { name, fields } => (fields, format!("{prefix}{name}.key_value."), (def + 1, rep + 1)),
     };
-    fields.iter().for_each(|field| walk(field, version, &prefix, levels, specs));
+    for field in fields {
+        walk(field, version, &prefix, levels, specs);
+    }
 }
 
 fn print(node: &Node, version: Version, out: &mut String) {
@@ -125,7 +129,9 @@ fn print(node: &Node, version: Version, out: &mut String) {
     };
     out.push_str(&open);
     out.push('\n');
-    fields.iter().for_each(|field| print(field, version, out));
+    for field in fields {
+        print(field, version, out);
+    }
     out.push_str(close);
     out.push('\n');
 }

@@ -105,13 +105,13 @@ fn holds_to(part: &SpanTable, whole: &SpanTable, columns: &[Column], wanted: &[(
 
 /// A format with dedicated columns that it takes.
 fn options() -> impl Strategy<Value = WriteOptions> {
+    use DedicatedKind::{Int, String};
+    use DedicatedScope::{Event, Resource, Span};
     let of = |scope, kind, name: &str, blob| DedicatedColumn {
         kind,
         options: if blob { vec!["blob".to_owned()] } else { Vec::new() },
         ..DedicatedColumn::string(scope, name)
     };
-    use DedicatedKind::{Int, String};
-    use DedicatedScope::{Event, Resource, Span};
     let v4 = vec![
         of(Resource, String, "a", false),
         of(Resource, String, "b", false),
@@ -202,7 +202,9 @@ proptest! {
             let mut builder = TableBuilder::new();
             for trace in 0..traces.len() {
                 builder.begin(one.traces.id[trace]);
-                tables.iter().for_each(|table| builder.add_rows(table, trace));
+                for table in tables {
+                    builder.add_rows(table, trace);
+                }
                 builder.end();
             }
             builder.finish().span_count()

@@ -56,7 +56,9 @@ fn corpus() -> SpanTable {
     let mut builder = TableBuilder::keeping_duplicates();
     for (id, parts) in slices {
         builder.begin(id);
-        parts.iter().for_each(|part| builder.add_otlp(part).unwrap());
+        for part in &parts {
+            builder.add_otlp(part).unwrap();
+        }
         builder.end();
     }
     builder.finish()
@@ -113,7 +115,7 @@ fn column(block: &Block, leaf: schema::Leaf) -> (Vec<u8>, Vec<u8>, Vec<Vec<u8>>)
 }
 
 /// The values of those spans whose trace has a root.
-fn rooted(table: &SpanTable, values: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+fn rooted(table: &SpanTable, values: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let spans = &table.spans;
     let has_root = |trace| table.spans_of_trace(trace).any(|span| spans.parent_id[span].is_zero());
     let rows = (0..table.trace_count()).filter(|trace| has_root(*trace));
@@ -140,7 +142,7 @@ fn a_block_of_tempos_is_written_back_column_by_column_as_it_was() {
             if spec.leaf == schema::Leaf::ChildCount {
                 // Where a trace has no root, Tempo leaves in place what an earlier trace had there.
                 let [ours, tempos] =
-                    [&ours, &tempos].map(|block| rooted(&tables[0], column(block, spec.leaf).2));
+                    [&ours, &tempos].map(|block| rooted(&tables[0], &column(block, spec.leaf).2));
                 assert_eq!(ours, tempos);
                 continue;
             }

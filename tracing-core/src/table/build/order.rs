@@ -139,6 +139,8 @@ fn attributes(of: &Attributes, owner: usize, each: &mut impl FnMut(u64)) {
     for (head, payloads) in entries {
         each(head);
         each(payloads.len() as u64);
-        payloads.iter().for_each(|&payload| each(payload));
+        for &payload in payloads {
+            each(payload);
+        }
     }
 }

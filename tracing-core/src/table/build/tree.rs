@@ -63,7 +63,7 @@ impl Scratch {
         let first = counts.len();
         counts.resize(first + ids.len(), 0);
         let ambiguous = self.index(ids);
-        if ambiguous || !parents.iter().any(|parent| parent.is_zero()) {
+        if ambiguous || !parents.iter().any(SpanId::is_zero) {
             return;
         }
         for (parent, kind) in parents.iter().zip(kinds).filter(|(parent, _)| !parent.is_zero()) {
