@@ -125,6 +125,21 @@ impl Frontend {
         members.iter().map(|m| IngesterAddress { id: m.id.clone(), grpc: m.grpc }).collect()
     }
 
+    /// Of the blocks that an ingester flushed lately, those that no other has replaced. Where some were, what
+    /// replaced them may be younger than the plan of the query, and so all that the list has is among the
+    /// answer: the query knows which of it is new.
+    fn not_replaced(&self, tenant: &Tenant, mut recent: Vec<Arc<Meta>>) -> Vec<Arc<Meta>> {
+        // The live ones last: what is replaced in between is then in both, and asked.
+        let replaced: HashSet<BlockId> = self.store.compacted(tenant).iter().map(|meta| meta.id).collect();
+        let live = self.store.blocks(tenant);
+        let (all, known) = (recent.len(), live.iter().map(|meta| meta.id).collect::<HashSet<_>>());
+        recent.retain(|meta| known.contains(&meta.id) || !replaced.contains(&meta.id));
+        if recent.len() < all {
+            recent.extend(live.iter().cloned());
+        }
+        recent
+    }
+
     /// True while `ingester` is a member: its silence then means that spans are missing.
     fn still_member(&self, ingester: &IngesterAddress) -> bool {
         self.ingesters().contains(ingester)

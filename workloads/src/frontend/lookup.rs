@@ -98,7 +98,7 @@ impl Lookup<'_> {
             match done.result {
                 Ok(Found::Trace { parts: found, recent_blocks }) => {
                     parts.extend(found);
-                    self.add_blocks(recent_blocks).await;
+                    self.add_blocks(self.frontend.not_replaced(&done.tenant, recent_blocks)).await;
                 }
                 Ok(Found::Search { .. }) => {
                     let what = done.work.subject();

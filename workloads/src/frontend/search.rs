@@ -161,7 +161,7 @@ impl Searching<'_> {
             match done.result {
                 Ok(Found::Search { part, recent_blocks }) => {
                     combiner.add(part);
-                    self.add_blocks(recent_blocks).await;
+                    self.add_blocks(self.frontend.not_replaced(&done.tenant, recent_blocks)).await;
                 }
                 Ok(Found::Trace { .. }) => {
                     let what = done.work.subject();
