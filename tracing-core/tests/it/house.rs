@@ -60,8 +60,17 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a file holds tests alone: `tests.rs`, and what lies in `tests/`.
+fn is_test(path: &Path) -> bool {
+    let inside = path.strip_prefix(root()).unwrap_or(path);
+    inside.components().any(|part| part.as_os_str() == "tests") || inside.ends_with("tests.rs")
+}
+
 /// Code lines of a file: comments cut off, and with `without_tests` everything from the test module on.
 fn code(path: &Path, without_tests: bool) -> String {
+    if without_tests && is_test(path) {
+        return String::new();
+    }
     let text = fs::read_to_string(path).expect("a source file is readable");
     let end = if without_tests { text.find("#[cfg(test)]\nmod ").unwrap_or(text.len()) } else { text.len() };
     text[..end].lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
