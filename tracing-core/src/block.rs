@@ -8,6 +8,7 @@ mod bloom;
 mod decode;
 mod dedicate;
 mod encode;
+mod envelope;
 mod error;
 mod footer;
 #[cfg(fuzzing)]

@@ -396,10 +396,35 @@ impl RawChunk {
     }
 }
 
+const OFFSET_INDEX: &str = "offset index";
+
+/// A page as an offset index names it: first byte, bytes, first row of its row group.
+type Entry = (u64, u64, u64);
+
 /// Places of a column's data pages.
 pub(crate) fn offset_index(bytes: &[u8], chunk: &Chunk) -> Result<Vec<PagePlace>, BlockError> {
-    let mut reader = Reader::new(bytes, "offset index");
     let mut pages: Vec<PagePlace> = Vec::new();
+    each_page(bytes, |reader, (offset, size, row)| {
+        let end = offset.saturating_add(size);
+        let (before, first) = pages.last().map_or((chunk.range.start, 0), |(r, row)| (r.end, *row));
+        if offset < before || end > chunk.range.end || row < first {
+            return Err(reader.error("pages out of order or outside their column"));
+        }
+        pages.push((offset..end, row));
+        Ok(())
+    })?;
+    if pages.first().is_some_and(|(_, row)| *row != 0) {
+        return Err(BlockError::corrupt(OFFSET_INDEX, "the first page does not start at the first row"));
+    }
+    Ok(pages)
+}
+
+/// Calls `each` with the pages of an offset index, in its order.
+pub(crate) fn each_page(
+    bytes: &[u8],
+    mut each: impl FnMut(&Reader<'_>, Entry) -> Result<(), BlockError>,
+) -> Result<(), BlockError> {
+    let mut reader = Reader::new(bytes, OFFSET_INDEX);
     let mut fields = Fields::default();
     while let Some((id, wire)) = reader.field(&mut fields)? {
         if (id, wire) != (1, Wire::List) {
@@ -417,18 +442,10 @@ pub(crate) fn offset_index(bytes: &[u8], chunk: &Chunk) -> Result<Vec<PagePlace>
                     (_, wire) => reader.skip(wire)?,
                 }
             }
-            let end = offset.saturating_add(size);
-            let (before, first) = pages.last().map_or((chunk.range.start, 0), |(r, row)| (r.end, *row));
-            if offset < before || end > chunk.range.end || row < first {
-                return Err(reader.error("pages out of order or outside their column"));
-            }
-            pages.push((offset..end, row));
+            each(&reader, (offset, size, row))?;
         }
     }
-    if pages.first().is_some_and(|(_, row)| *row != 0) {
-        return Err(reader.error("the first page does not start at the first row"));
-    }
-    Ok(pages)
+    Ok(())
 }
 
 /// First and last trace id of each page, from the column index of the column that holds them; empty where

@@ -2,7 +2,7 @@
 //! the page indexes as they stand in the file. Source: parquet-format 2.10, `parquet.thrift`.
 
 use super::{
-    BlockError,
+    BlockError, footer,
     thrift::{Fields, Reader, Wire},
 };
 
@@ -164,28 +164,11 @@ fn page_counts(reader: &mut Reader<'_>, head: &mut PageHead, second: bool) -> Re
 /// # Errors
 /// [`BlockError::Corrupt`] where it is none.
 pub fn offset_index(bytes: &[u8]) -> Result<Vec<PageOffset>, BlockError> {
-    let mut reader = Reader::new(bytes, "offset index");
     let mut pages = Vec::new();
-    let mut fields = Fields::default();
-    while let Some((id, wire)) = reader.field(&mut fields)? {
-        if (id, wire) != (1, Wire::List) {
-            reader.skip(wire)?;
-            continue;
-        }
-        for _ in 0..reader.list()?.1 {
-            let mut page = PageOffset { offset: 0, size: 0, first_row: 0 };
-            let mut fields = Fields::default();
-            while let Some((id, wire)) = reader.field(&mut fields)? {
-                match (id, wire) {
-                    (1, Wire::Int) => page.offset = reader.count()?,
-                    (2, Wire::Int) => page.size = reader.count()?,
-                    (3, Wire::Int) => page.first_row = reader.count()?,
-                    (_, wire) => reader.skip(wire)?,
-                }
-            }
-            pages.push(page);
-        }
-    }
+    footer::each_page(bytes, |_, (offset, size, first_row)| {
+        pages.push(PageOffset { offset, size, first_row });
+        Ok(())
+    })?;
     Ok(pages)
 }
 

@@ -4,7 +4,12 @@
 //! A key is relative to the store's prefix: segments joined by `/`. An object is written whole or not at all,
 //! and survives what the store survives once its write was answered.
 
-use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -145,15 +150,7 @@ impl Objects {
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
         let key = self.place.key(key)?;
         match &self.place {
-            Place::Disk(root) => {
-                let root = root.clone();
-                blocking(move || {
-                    let path = root.join(key);
-                    disk::create_parent(&root, &path)?;
-                    disk::write(&path, &bytes)
-                })
-                .await
-            }
+            Place::Disk(root) => on_disk(root, key, bytes, disk::write).await,
             Place::Bucket { store, .. } => object::put(store.as_ref(), &key, bytes.into()).await,
         }
     }
@@ -182,15 +179,7 @@ impl Objects {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<bool, StoreError> {
         let key = self.place.key(key)?;
         match &self.place {
-            Place::Disk(root) => {
-                let root = root.clone();
-                blocking(move || {
-                    let path = root.join(key);
-                    disk::create_parent(&root, &path)?;
-                    disk::write_new(&path, &bytes)
-                })
-                .await
-            }
+            Place::Disk(root) => on_disk(root, key, bytes, disk::write_new).await,
             Place::Bucket { store, .. } => object::create(store.as_ref(), &key, &bytes).await,
         }
     }
@@ -280,6 +269,22 @@ pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+}
+
+/// Writes below a directory in one of the ways of [`disk`].
+async fn on_disk<T: Send + 'static>(
+    root: &FilePath,
+    key: String,
+    bytes: Bytes,
+    write: fn(&FilePath, &[u8]) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let root = root.to_owned();
+    blocking(move || {
+        let path = root.join(key);
+        disk::create_parent(&root, &path)?;
+        write(&path, &bytes)
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -12,15 +12,14 @@ use crate::{
     block::{
         BlockError,
         decode::varint,
+        envelope::Envelope,
         thrift::{put_varint, unzigzag, zigzag},
     },
     model::BlockId,
 };
 
-const MAGIC: &[u8; 4] = b"VID1";
-const PART: &str = "directory of trace ids";
-/// Longest body, decompressed, in bytes: some twenty million blocks of a thousand traces.
-const MAX_BODY: u64 = 64 << 20;
+/// The longest body is that of some twenty million blocks of a thousand traces.
+const ENVELOPE: Envelope = Envelope { magic: b"VID1", part: "directory of trace ids", max_body: 64 << 20 };
 
 /// All sets of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,11 +155,7 @@ impl Directory {
                 }
             }
         }
-        let packed = zstd::bulk::compress(&body, 1).map_err(BlockError::Sink)?;
-        let mut after = Vec::with_capacity(packed.len() + 8);
-        put_varint(&mut after, body.len() as u64);
-        after.extend_from_slice(&packed);
-        Ok([MAGIC.as_slice(), &crc32fast::hash(&after).to_le_bytes(), &after].concat())
+        ENVELOPE.seal(&body, 1)
     }
 
     /// Reads the object.
@@ -168,23 +163,9 @@ impl Directory {
     /// # Errors
     /// [`BlockError::Corrupt`] and [`BlockError::Limit`].
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        let corrupt = |reason: &str| BlockError::corrupt(PART, reason);
-        let head = bytes.split_first_chunk::<4>().filter(|(magic, _)| *magic == MAGIC);
-        let Some((checksum, after)) = head.and_then(|(_, rest)| rest.split_first_chunk::<4>()) else {
-            return Err(corrupt("does not begin with VID1 and a checksum"));
-        };
-        if crc32fast::hash(after) != u32::from_le_bytes(*checksum) {
-            return Err(corrupt("its checksum is another"));
-        }
-        let mut packed = after;
-        let length = varint(&mut packed).ok_or_else(|| corrupt("too short"))?;
-        if length > MAX_BODY {
-            let (part, found, limit) = (PART.to_owned(), length, MAX_BODY);
-            return Err(BlockError::Limit { part, what: "its length in bytes", found, limit });
-        }
-        let body = zstd::bulk::decompress(packed, length as usize)
-            .map_err(|error| BlockError::corrupt(PART, error.to_string()))?;
-        read(&mut body.as_slice()).ok_or_else(|| corrupt("its body ends too early, or is out of order"))
+        let body = ENVELOPE.open(bytes)?;
+        read(&mut body.as_slice())
+            .ok_or_else(|| ENVELOPE.corrupt("its body ends too early, or is out of order"))
     }
 }
 

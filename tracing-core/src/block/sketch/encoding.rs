@@ -4,13 +4,11 @@ use super::{Field, Filter, Numbers, Place, Sketch, Values};
 use crate::block::{
     BlockError,
     decode::varint,
+    envelope::Envelope,
     thrift::{put_varint, unzigzag, zigzag},
 };
 
-const MAGIC: &[u8; 4] = b"VSK1";
-const PART: &str = "sketch";
-/// Longest body, decompressed, in bytes.
-const MAX_BODY: u64 = 16 << 20;
+const ENVELOPE: Envelope = Envelope { magic: b"VSK1", part: "sketch", max_body: 16 << 20 };
 
 const EXACT: u8 = 0;
 const HASHED: u8 = 1;
@@ -22,13 +20,7 @@ impl Sketch {
     /// # Errors
     /// [`BlockError::Sink`] where it cannot be compressed.
     pub fn encode(&self) -> Result<Vec<u8>, BlockError> {
-        let body = self.body();
-        let packed = zstd::bulk::compress(&body, 3).map_err(BlockError::Sink)?;
-        let mut after = Vec::with_capacity(packed.len() + 8);
-        put_varint(&mut after, body.len() as u64);
-        after.extend_from_slice(&packed);
-        let checksum = crc32fast::hash(&after).to_le_bytes();
-        Ok([MAGIC.as_slice(), &checksum, &after].concat())
+        ENVELOPE.seal(&self.body(), 3)
     }
 
     /// Reads the object.
@@ -36,26 +28,10 @@ impl Sketch {
     /// # Errors
     /// [`BlockError::Corrupt`] and [`BlockError::Limit`].
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        let corrupt = |reason: &str| BlockError::corrupt(PART, reason);
-        let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Err(corrupt("too short")) };
-        let Some((checksum, after)) = rest.split_first_chunk::<4>() else { return Err(corrupt("too short")) };
-        if magic != MAGIC {
-            return Err(corrupt("does not begin with VSK1"));
-        }
-        if crc32fast::hash(after) != u32::from_le_bytes(*checksum) {
-            return Err(corrupt("its checksum is another"));
-        }
-        let mut packed = after;
-        let length = varint(&mut packed).ok_or_else(|| corrupt("too short"))?;
-        if length > MAX_BODY {
-            let (part, found, limit) = (PART.to_owned(), length, MAX_BODY);
-            return Err(BlockError::Limit { part, what: "its length in bytes", found, limit });
-        }
-        let body = zstd::bulk::decompress(packed, length as usize)
-            .map_err(|error| BlockError::corrupt(PART, error.to_string()))?;
+        let body = ENVELOPE.open(bytes)?;
         let mut left = body.as_slice();
-        let sketch = read(&mut left).ok_or_else(|| corrupt("its body ends too early"))?;
-        if left.is_empty() { Ok(sketch) } else { Err(corrupt("its body goes on after its end")) }
+        let sketch = read(&mut left).ok_or_else(|| ENVELOPE.corrupt("its body ends too early"))?;
+        if left.is_empty() { Ok(sketch) } else { Err(ENVELOPE.corrupt("its body goes on after its end")) }
     }
 
     fn body(&self) -> Vec<u8> {
