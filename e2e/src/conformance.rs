@@ -4,6 +4,7 @@
 
 mod compare;
 mod kinds;
+mod streamed;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,8 +22,10 @@ use crate::blocks;
 use crate::home::Home;
 use crate::http::{Client, encode};
 use crate::report::Report;
+use crate::roles;
 use crate::server::{Server, Setup};
 use crate::stack::wait;
+use crate::streaming::Streaming;
 
 use self::kinds::KINDS;
 
@@ -81,6 +84,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     server.flush()?;
     report.check("conformance: the flush wrote blocks", || blocks(&folder.path().join("traces")));
     recording.check(&server.api, "flushed", report);
+    recording.check_streamed(&server.grpc, "flushed, streamed", report)?;
     server.stop()?;
     let server = Server::start(&binary, folder.path())?;
     recording.check(&server.api, "restarted on blocks", report);
@@ -88,6 +92,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     let store = folder.path().join("traces").display().to_string();
     report.check("conformance: blocks check finds nothing wrong", || blocks::check(&binary, &store));
     as_vparquet5(&binary, &recording, &corpus, report)?;
+    roles::run(home, &binary, &recording, &corpus, report)?;
     merged(&binary, recording, &corpus, report)
 }
 
@@ -221,7 +226,7 @@ fn corpus(home: &Home) -> Result<Vec<Vec<u8>>> {
     Ok(requests)
 }
 
-fn send(otlp: &str, corpus: &[Vec<u8>]) -> Result<()> {
+pub(crate) fn send(otlp: &str, corpus: &[Vec<u8>]) -> Result<()> {
     let client = Client::new(Duration::from_mins(1));
     for (index, request) in corpus.iter().enumerate() {
         client.export(otlp, request).with_context(|| format!("request {index} of the corpus"))?;
@@ -269,27 +274,20 @@ impl Recording {
 
     fn check_but(&self, trace: Option<&str>, api: &str, placement: &str, report: &mut Report) {
         let client = Client::new(Duration::from_mins(1));
-        let mut tally: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        let mut failures = Vec::new();
-        for question in &self.questions {
-            let problem = match self.ask(&client, api, question, trace) {
-                Ok(problem) => problem,
-                Err(error) => Some(format!("no answer: {error:#}")),
-            };
-            let (good, all) = tally.entry(&question.kind).or_default();
-            *all += 1;
-            if let Some(problem) = problem {
-                let asked = question.params.get("q").and_then(Value::as_str).unwrap_or(&question.path);
-                println!("FAIL  {} {placement}: {asked}\n      {problem}", question.id);
-                failures.push(format!("conformance {placement}: {}: {problem}", question.id));
-            } else {
-                *good += 1;
-            }
-        }
-        let kinds: Vec<_> =
-            tally.iter().map(|(kind, (good, all))| format!("{kind} {good} of {all}")).collect();
-        println!("conformance {placement}: {}", kinds.join(", "));
-        report.count(tally.values().map(|(good, _)| good).sum(), failures);
+        tell(placement, report, &self.questions, |question| self.ask(&client, api, question, trace));
+    }
+
+    /// Ask every question that the streaming API takes, over gRPC at `address`.
+    pub(crate) fn check_streamed(&self, address: &str, placement: &str, report: &mut Report) -> Result<()> {
+        let client = Streaming::to(address)?;
+        let questions = self.questions.iter().filter(|question| streamed::message(question).is_some());
+        tell(placement, report, questions, |question| {
+            let message = streamed::message(question).context("not a question for a stream")?;
+            let wanted = self.answers.get(&question.id).context("no answer is recorded")?;
+            let (status, body) = client.search(message)?;
+            Ok(compare::differs(&question.kind, wanted, status, Some(&body)))
+        });
+        Ok(())
     }
 
     fn ask(
@@ -310,6 +308,32 @@ impl Recording {
         let problem = compare::differs(&question.kind, &wanted, answer.status, body.as_ref());
         Ok(problem.map(|p| if answer.status == 200 { p } else { format!("{p}: {}", answer.text().trim()) }))
     }
+}
+
+/// Ask each of `questions`, print what differs and a line a kind, and count.
+fn tell<'a>(
+    placement: &str,
+    report: &mut Report,
+    questions: impl IntoIterator<Item = &'a Question>,
+    ask: impl Fn(&Question) -> Result<Option<String>>,
+) {
+    let mut tally: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for question in questions {
+        let problem = ask(question).unwrap_or_else(|error| Some(format!("no answer: {error:#}")));
+        let (good, all) = tally.entry(&question.kind).or_default();
+        *all += 1;
+        if let Some(problem) = problem {
+            let asked = question.params.get("q").and_then(Value::as_str).unwrap_or(&question.path);
+            println!("FAIL  {} {placement}: {asked}\n      {problem}", question.id);
+            failures.push(format!("conformance {placement}: {}: {problem}", question.id));
+        } else {
+            *good += 1;
+        }
+    }
+    let kinds: Vec<_> = tally.iter().map(|(kind, (good, all))| format!("{kind} {good} of {all}")).collect();
+    println!("conformance {placement}: {}", kinds.join(", "));
+    report.count(tally.values().map(|(good, _)| good).sum(), failures);
 }
 
 /// Takes a trace out of a search answer; other answers stay as they are.

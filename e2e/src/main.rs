@@ -17,11 +17,13 @@ mod http;
 mod otlp;
 mod progress;
 mod report;
+mod roles;
 mod scenarios;
 mod server;
 mod shop;
 mod stack;
 mod stores;
+mod streaming;
 mod up;
 
 use std::process::ExitCode;

@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) otlp: String,
     /// `http://127.0.0.1:<port>` of the query API.
     pub(crate) api: String,
+    /// `127.0.0.1:<port>` of gRPC.
+    pub(crate) grpc: String,
     /// From the start of the process to the first 200 of `/ready`.
     pub(crate) ready_after: Duration,
     child: Child,
@@ -38,6 +40,10 @@ pub(crate) struct Setup {
     pub(crate) retention: Option<&'static str>,
     /// Be one of several.
     pub(crate) member: Option<Member>,
+    /// Be this one role rather than all of them.
+    pub(crate) role: Option<&'static str>,
+    /// Where a querier finds the frontend whose jobs it takes.
+    pub(crate) frontend: Option<String>,
 }
 
 /// One of several servers, whose logs are in the object store.
@@ -64,6 +70,15 @@ impl Server {
 
     /// As [`Server::start_as`], under a command such as `taskset -c 0` that becomes the server.
     pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path, setup: &Setup) -> Result<Self> {
+        let began = Instant::now();
+        let mut server = Self::launch(wrapper, binary, folder, setup)?;
+        server.wait_ready()?;
+        server.ready_after = began.elapsed();
+        Ok(server)
+    }
+
+    /// As [`Server::start_under`], without waiting until it is ready: it may be so only once others are there.
+    pub(crate) fn launch(wrapper: &[&str], binary: &Path, folder: &Path, setup: &Setup) -> Result<Self> {
         let ports = free_ports()?;
         let config = folder.join("tempo.yaml");
         fs::write(&config, configuration(folder, ports, setup))
@@ -76,23 +91,23 @@ impl Server {
             .with_context(|| log.display().to_string())?;
         let mut words = wrapper.iter().map(AsRef::as_ref).chain([binary.as_os_str()]);
         let mut command = Command::new(words.next().context("no program")?);
-        command.args(words).arg("-target=all").arg(format!("-config.file={}", config.display()));
-        let began = Instant::now();
+        command
+            .args(words)
+            .arg(format!("-target={}", setup.role.unwrap_or("all")))
+            .arg(format!("-config.file={}", config.display()));
         let child = command
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .spawn()
             .with_context(|| format!("start {}", binary.display()))?;
-        let (otlp, api) =
-            (format!("http://127.0.0.1:{}", ports.otlp_http), format!("http://127.0.0.1:{}", ports.http));
-        let mut server = Self { otlp, api, ready_after: Duration::ZERO, child, log };
-        server.wait_ready()?;
-        server.ready_after = began.elapsed();
-        Ok(server)
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        let (otlp, api) = (format!("http://{}", at(ports.otlp_http)), format!("http://{}", at(ports.http)));
+        Ok(Self { otlp, api, grpc: at(ports.grpc), ready_after: Duration::ZERO, child, log })
     }
 
-    fn wait_ready(&mut self) -> Result<()> {
+    /// Waits for the first 200 of `/ready`, a minute at most.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
         const LIMIT: Duration = Duration::from_mins(1);
         let (client, began) = (Client::new(Duration::from_secs(2)), Instant::now());
         let url = format!("{}/ready", self.api);
@@ -223,6 +238,9 @@ fn configuration(folder: &Path, ports: Ports, setup: &Setup) -> String {
     let version = setup.version.unwrap_or("vParquet4");
     let cycle = if setup.compacts || setup.retention.is_some() { "1s" } else { "1h" };
     let (retention, grace) = setup.retention.map_or(("876000h", "1h"), |retention| (retention, "1s"));
+    let querier = setup.frontend.as_ref().map_or(String::new(), |address| {
+        format!("querier: {{frontend_worker: {{frontend_address: '{address}'}}}}\n")
+    });
     let (members, log) = match &setup.member {
         None => (format!("{{bind_addr: [127.0.0.1], bind_port: {gossip}}}"), ""),
         Some(Member { name, gossip, all }) => {
@@ -241,7 +259,7 @@ distributor:
   receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}
   max_attribute_bytes: 1000000
 memberlist: {members}
-{log}query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
+{log}{querier}query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
 compactor: {{compaction: {{block_retention: {retention}, compacted_block_retention: {grace}, compaction_cycle: {cycle}}}}}
 storage:
   trace:
