@@ -7,6 +7,7 @@
 mod bitmap;
 mod build;
 mod columns;
+mod kin;
 mod live;
 pub mod render;
 mod size;
@@ -21,5 +22,6 @@ pub use columns::{
     Attributes, Column, Events, Level, Links, Offsets, Projection, Resources, Scopes, SpanTable, Spans,
     Traces, Value, ValueKind,
 };
+pub use kin::{Generations, with_kin};
 pub use live::{Frozen, Live, LiveTable, LiveView, Part, Pushed};
 pub use strings::{Code, Strings};

@@ -126,6 +126,12 @@ pub fn search(plan: &Plan, table: &SpanTable, alive: Option<&Bitmap>, window: Op
     matches
 }
 
+/// The spans of a table that the first stage of a plan selects. The table needs the columns of [`predicate`].
+#[must_use]
+pub fn selected(plan: &Plan, table: &SpanTable) -> Bitmap {
+    Context::new(plan, table).spanset(&plan.spansets, &Bitmap::all(table.span_count()))
+}
+
 /// What matched as an answer shows it, at most `spss` spans of each spanset. The table needs the columns of
 /// [`output`] and the rows of the table that was searched.
 #[must_use]

@@ -56,6 +56,14 @@ pub(crate) fn push_base64(out: &mut String, bytes: &[u8]) {
     out.push('"');
 }
 
+pub(crate) fn push_hex(out: &mut String, bytes: &[u8]) {
+    out.push('"');
+    for byte in bytes {
+        push_display(out, format_args!("{byte:02x}"));
+    }
+    out.push('"');
+}
+
 pub(crate) fn push_display(out: &mut String, value: impl std::fmt::Display) {
     // Writing to a string cannot fail.
     let _ = write!(out, "{value}");

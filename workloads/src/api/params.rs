@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::{extract::Query, http::Uri};
 use tracing_core::{
     model::{IdError, TraceId},
+    table::Generations,
     traceql,
 };
 
@@ -119,6 +120,38 @@ impl Params {
         let Some(text) = self.get(name) else { return Ok(None) };
         let reason = || format!("expected a number from 0 to {}, found `{text}`", u32::MAX);
         text.parse().map(Some).map_err(|_| ParamError::Invalid { name, reason: reason() })
+    }
+
+    /// A whole number of either sign.
+    pub(crate) fn integer(&self, name: &'static str) -> Result<Option<i64>, ParamError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let reason = || format!("expected a whole number, found `{text}`");
+        text.parse().map(Some).map_err(|_| ParamError::Invalid { name, reason: reason() })
+    }
+
+    /// A number of generations, where -1 is all of them.
+    pub(crate) fn generations(&self, name: &'static str) -> Result<Option<u32>, ParamError> {
+        let depth = |number: i64| match number {
+            -1 => Ok(Generations::ALL),
+            number => u32::try_from(number).map_err(|_| ParamError::Invalid {
+                name,
+                reason: format!("expected -1 for all or a number from 0 to {}, found `{number}`", u32::MAX),
+            }),
+        };
+        self.integer(name)?.map(depth).transpose()
+    }
+
+    /// A truth as Go's clients write it.
+    pub(crate) fn truth(&self, name: &'static str) -> Result<Option<bool>, ParamError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Some(true)),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(Some(false)),
+            Some(text) => {
+                let reason = format!("expected true or false, found `{text}`");
+                Err(ParamError::Invalid { name, reason })
+            }
+        }
     }
 
     fn seconds(&self, name: &'static str) -> Result<Option<u64>, ParamError> {

@@ -13,6 +13,10 @@ use tonic::Code;
 
 use crate::frontend::QueryError;
 
+/// What clients name for a trace in OTLP's own JSON, and in the form for language models.
+const OTLP_JSON: &str = "application/vnd.opentelemetry+json";
+const PLAIN_JSON: &str = "application/vnd.grafana.llm";
+
 /// Bodies up to this length are compressed where they are made.
 const INLINE_BYTES: usize = 64 * 1024;
 
@@ -36,20 +40,27 @@ pub(super) struct Reply {
 /// In which encoding a client wants its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
+    /// Tempo's JSON.
     Json,
     Protobuf,
+    /// OTLP's own JSON.
+    Otlp,
+    /// Plain JSON for language models.
+    Plain,
 }
 
 impl Encoding {
-    /// By `Accept`, as Tempo reads it: whatever names protobuf gets protobuf, everything else JSON.
+    /// By `Accept`, as Tempo reads it: what is named is looked for in this order, and JSON is the answer to everything else.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
-        let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        for accept in accepts {
-            if accept.contains("application/protobuf") {
-                return Self::Protobuf;
-            }
-        }
-        Self::Json
+        let accepts = || headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let known = [
+            ("application/protobuf", Self::Protobuf),
+            ("application/json", Self::Json),
+            (PLAIN_JSON, Self::Plain),
+            (OTLP_JSON, Self::Otlp),
+        ];
+        let named = |name: &str| accepts().any(|accept| accept.contains(name));
+        known.into_iter().find(|(name, _)| named(name)).map_or(Self::Json, |(_, encoding)| encoding)
     }
 }
 
@@ -116,6 +127,14 @@ impl IntoResponse for Refusal {
 impl Reply {
     pub(super) fn json(body: impl Into<Bytes>) -> Self {
         Self { content_type: "application/json", body: body.into() }
+    }
+
+    pub(super) fn otlp_json(body: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/json", body: body.into() }
+    }
+
+    pub(super) fn plain_json(body: impl Into<Bytes>) -> Self {
+        Self { content_type: "application/vnd.grafana.llm+json", body: body.into() }
     }
 
     pub(super) fn protobuf(body: impl Into<Bytes>) -> Self {

@@ -1,12 +1,12 @@
-//! A trace as Tempo's JSON.
+//! A trace as JSON of OTLP, in Tempo's form or in OTLP's own.
 
-use super::at;
 use super::protobuf::element_value;
+use super::{Excerpt, JsonForm, at};
 use crate::table::columns::{Attributes, SpanTable, Value};
 use crate::table::strings::{Code, Strings};
-use crate::wire::json::{push_base64, push_display, push_double, push_string};
+use crate::wire::json::{push_base64, push_display, push_double, push_hex, push_string};
 
-const KINDS: [&str; 6] = [
+pub(super) const KINDS: [&str; 6] = [
     "SPAN_KIND_UNSPECIFIED",
     "SPAN_KIND_INTERNAL",
     "SPAN_KIND_SERVER",
@@ -14,21 +14,22 @@ const KINDS: [&str; 6] = [
     "SPAN_KIND_PRODUCER",
     "SPAN_KIND_CONSUMER",
 ];
-const STATUSES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+pub(super) const STATUSES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 /// Writes the fields of an object or the elements of an array, with commas between them.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     out: &'a mut String,
     empty: bool,
 }
 
-pub(super) fn push(out: &mut String, table: &SpanTable, trace: usize) {
+pub(super) fn push(out: &mut String, excerpt: Excerpt<'_>, form: JsonForm) {
+    let table = excerpt.table;
     array(out, |array| {
-        for row in table.traces.resources.range(trace) {
+        for row in excerpt.resources() {
             object(array.element(), |object| {
                 object.object("resource", |object| resource(object, table, row));
-                object.array("scopeSpans", table.resources.scopes.range(row), |out, scope| {
-                    self::object(out, |object| scope_spans(object, table, scope, trace));
+                object.array("scopeSpans", excerpt.scopes(row), |out, row| {
+                    self::object(out, |object| scope_spans(object, excerpt, row, form));
                 });
             });
         }
@@ -41,27 +42,29 @@ fn resource(object: &mut Writer<'_>, table: &SpanTable, row: usize) {
     object.number("droppedAttributesCount", u64::from(at(&table.resources.dropped_attributes, row)));
 }
 
-fn scope_spans(object: &mut Writer<'_>, table: &SpanTable, row: usize, trace: usize) {
+fn scope_spans(object: &mut Writer<'_>, excerpt: Excerpt<'_>, row: usize, form: JsonForm) {
+    let table = excerpt.table;
     object.object("scope", |object| {
         object.text("name", table, &table.scopes.name, row);
         object.text("version", table, &table.scopes.version, row);
         attributes(object, &table.scopes.attributes, row, &table.strings, "");
         object.number("droppedAttributesCount", u64::from(at(&table.scopes.dropped_attributes, row)));
     });
-    object.array("spans", table.scopes.spans.range(row), |out, row| {
-        self::object(out, |object| span(object, table, row, trace));
+    object.array("spans", excerpt.spans(row), |out, row| {
+        self::object(out, |object| span(object, excerpt, row, form));
     });
 }
 
-fn span(object: &mut Writer<'_>, table: &SpanTable, row: usize, trace: usize) {
+fn span(object: &mut Writer<'_>, excerpt: Excerpt<'_>, row: usize, form: JsonForm) {
+    let table = excerpt.table;
     let spans = &table.spans;
-    object.bytes("traceId", &at(&table.traces.id, trace).0);
-    object.bytes("spanId", &at(&spans.id, row).0);
+    object.id("traceId", &at(&table.traces.id, excerpt.trace).0, form);
+    object.id("spanId", &at(&spans.id, row).0, form);
     object.text("traceState", table, &spans.trace_state, row);
     let parent = at(&spans.parent_id, row);
-    object.bytes("parentSpanId", if parent.is_zero() { &[] } else { &parent.0 });
+    object.id("parentSpanId", if parent.is_zero() { &[] } else { &parent.0 }, form);
     object.text("name", table, &spans.name, row);
-    object.name("kind", at(&spans.kind, row), &KINDS);
+    object.name("kind", at(&spans.kind, row), &KINDS, form);
     let start = at(&spans.start, row);
     object.long("startTimeUnixNano", start);
     object.long("endTimeUnixNano", start.saturating_add(at(&spans.duration, row)));
@@ -72,12 +75,12 @@ fn span(object: &mut Writer<'_>, table: &SpanTable, row: usize, trace: usize) {
     });
     object.number("droppedEventsCount", u64::from(at(&spans.dropped_events, row)));
     object.array("links", spans.links.range(row), |out, row| {
-        self::object(out, |object| link(object, table, row));
+        self::object(out, |object| link(object, table, row, form));
     });
     object.number("droppedLinksCount", u64::from(at(&spans.dropped_links, row)));
     object.object("status", |object| {
         object.text("message", table, &spans.status_message, row);
-        object.name("code", at(&spans.status, row), &STATUSES);
+        object.name("code", at(&spans.status, row), &STATUSES, form);
     });
 }
 
@@ -89,10 +92,10 @@ fn event(object: &mut Writer<'_>, table: &SpanTable, row: usize, start: u64) {
     object.number("droppedAttributesCount", u64::from(at(&events.dropped_attributes, row)));
 }
 
-fn link(object: &mut Writer<'_>, table: &SpanTable, row: usize) {
+fn link(object: &mut Writer<'_>, table: &SpanTable, row: usize, form: JsonForm) {
     let links = &table.links;
-    object.bytes("traceId", links.trace_id.get(row).map_or(&[], |id| id));
-    object.bytes("spanId", links.span_id.get(row).map_or(&[], |id| id));
+    object.id("traceId", links.trace_id.get(row).map_or(&[], |id| id), form);
+    object.id("spanId", links.span_id.get(row).map_or(&[], |id| id), form);
     object.text("traceState", table, &links.trace_state, row);
     attributes(object, &links.attributes, row, &table.strings, "");
     object.number("droppedAttributesCount", u64::from(at(&links.dropped_attributes, row)));
@@ -146,19 +149,19 @@ fn any_value(out: &mut String, value: &Value<'_>, strings: &Strings) {
 }
 
 /// The fields of a JSON object without its braces, or `None` where it is no JSON object.
-fn inside_of_object(json: &str) -> Option<&str> {
+pub(super) fn inside_of_object(json: &str) -> Option<&str> {
     let json = json.trim();
     serde_json::from_str::<serde::de::IgnoredAny>(json).ok()?;
     Some(json.strip_prefix('{')?.strip_suffix('}')?.trim())
 }
 
-fn object(out: &mut String, fields: impl FnOnce(&mut Writer<'_>)) {
+pub(super) fn object(out: &mut String, fields: impl FnOnce(&mut Writer<'_>)) {
     out.push('{');
     fields(&mut Writer { out, empty: true });
     out.push('}');
 }
 
-fn array(out: &mut String, elements: impl FnOnce(&mut Writer<'_>)) {
+pub(super) fn array(out: &mut String, elements: impl FnOnce(&mut Writer<'_>)) {
     out.push('[');
     elements(&mut Writer { out, empty: true });
     out.push(']');
@@ -166,7 +169,7 @@ fn array(out: &mut String, elements: impl FnOnce(&mut Writer<'_>)) {
 
 impl Writer<'_> {
     /// Begins an element of an array.
-    fn element(&mut self) -> &mut String {
+    pub(super) fn element(&mut self) -> &mut String {
         if !self.empty {
             self.out.push(',');
         }
@@ -175,7 +178,7 @@ impl Writer<'_> {
     }
 
     /// Begins a field of an object. Names are our own and need no escaping.
-    fn key(&mut self, name: &str) -> &mut String {
+    pub(super) fn key(&mut self, name: &str) -> &mut String {
         let out = self.element();
         out.push('"');
         out.push_str(name);
@@ -184,37 +187,46 @@ impl Writer<'_> {
     }
 
     /// Fields that are JSON already.
-    fn inside(&mut self, fields: &str) {
+    pub(super) fn inside(&mut self, fields: &str) {
         if !fields.is_empty() {
             self.element().push_str(fields);
         }
     }
 
-    fn object(&mut self, name: &str, fields: impl FnOnce(&mut Writer<'_>)) {
+    pub(super) fn object(&mut self, name: &str, fields: impl FnOnce(&mut Writer<'_>)) {
         object(self.key(name), fields);
     }
 
-    fn array(&mut self, name: &str, rows: std::ops::Range<usize>, each: impl Fn(&mut String, usize)) {
-        if !rows.is_empty() {
+    pub(super) fn array(
+        &mut self,
+        name: &str,
+        rows: impl Iterator<Item = usize>,
+        each: impl Fn(&mut String, usize),
+    ) {
+        let mut rows = rows.peekable();
+        if rows.peek().is_some() {
             array(self.key(name), |array| rows.for_each(|row| each(array.element(), row)));
         }
     }
 
-    fn text(&mut self, name: &str, table: &SpanTable, column: &[Code], row: usize) {
+    pub(super) fn text(&mut self, name: &str, table: &SpanTable, column: &[Code], row: usize) {
         let text = table.strings.text(at(column, row));
         if !text.is_empty() {
             push_string(self.key(name), text);
         }
     }
 
-    fn bytes(&mut self, name: &str, bytes: &[u8]) {
+    fn id(&mut self, name: &str, bytes: &[u8], form: JsonForm) {
         if !bytes.is_empty() {
-            push_base64(self.key(name), bytes);
+            match form {
+                JsonForm::Tempo => push_base64(self.key(name), bytes),
+                JsonForm::Otlp => push_hex(self.key(name), bytes),
+            }
         }
     }
 
     /// An integer of at most 32 bits.
-    fn number(&mut self, name: &str, value: u64) {
+    pub(super) fn number(&mut self, name: &str, value: u64) {
         if value != 0 {
             push_display(self.key(name), value);
         }
@@ -227,12 +239,12 @@ impl Writer<'_> {
         }
     }
 
-    /// An enum by its name, or by its number where it has none.
-    fn name(&mut self, name: &str, value: u8, names: &[&str]) {
+    /// An enum: in Tempo's form by its name, or by its number where it has none.
+    fn name(&mut self, name: &str, value: u8, names: &[&str], form: JsonForm) {
         match names.get(usize::from(value)) {
             _ if value == 0 => {}
-            Some(known) => push_string(self.key(name), known),
-            None => push_display(self.key(name), value),
+            Some(known) if form == JsonForm::Tempo => push_string(self.key(name), known),
+            _ => push_display(self.key(name), value),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A trace as OTLP protobuf.
 
-use super::at;
+use super::{Excerpt, at};
 use crate::model::TraceId;
 use crate::table::columns::{Attributes, SpanTable, Value, ValueKind};
 use crate::table::strings::{Code, Strings};
@@ -10,15 +10,16 @@ use crate::wire::otlp::tags::{
 };
 use crate::wire::protobuf::{put_bytes, put_fixed64, put_message, put_uint, put_varint};
 
-pub(super) fn push(out: &mut Vec<u8>, table: &SpanTable, trace: usize) {
-    let id = at(&table.traces.id, trace);
-    for row in table.traces.resources.range(trace) {
+pub(super) fn push(out: &mut Vec<u8>, excerpt: Excerpt<'_>) {
+    let table = excerpt.table;
+    let id = at(&table.traces.id, excerpt.trace);
+    for row in excerpt.resources() {
         put_message(out, tags::RESOURCE_SPANS, |out| {
             put_message(out, resource_spans::RESOURCE, |out| push_resource(out, table, row));
-            for scope in table.resources.scopes.range(row) {
+            for scope in excerpt.scopes(row) {
                 put_message(out, resource_spans::SCOPE_SPANS, |out| {
                     put_message(out, scope_spans::SCOPE, |out| push_scope(out, table, scope));
-                    for row in table.scopes.spans.range(scope) {
+                    for row in excerpt.spans(scope) {
                         put_message(out, scope_spans::SPANS, |out| push_span(out, table, row, id));
                     }
                 });
@@ -27,7 +28,7 @@ pub(super) fn push(out: &mut Vec<u8>, table: &SpanTable, trace: usize) {
     }
 }
 
-fn push_resource(out: &mut Vec<u8>, table: &SpanTable, row: usize) {
+pub(super) fn push_resource(out: &mut Vec<u8>, table: &SpanTable, row: usize) {
     push_attributes(out, resource::ATTRIBUTES, &table.resources.attributes, row, &table.strings);
     let service = table.strings.text(at(&table.resources.service, row));
     if !service.is_empty() {
@@ -36,14 +37,14 @@ fn push_resource(out: &mut Vec<u8>, table: &SpanTable, row: usize) {
     put_uint(out, resource::DROPPED, u64::from(at(&table.resources.dropped_attributes, row)));
 }
 
-fn push_scope(out: &mut Vec<u8>, table: &SpanTable, row: usize) {
+pub(super) fn push_scope(out: &mut Vec<u8>, table: &SpanTable, row: usize) {
     put_text(out, scope::NAME, table, &table.scopes.name, row);
     put_text(out, scope::VERSION, table, &table.scopes.version, row);
     push_attributes(out, scope::ATTRIBUTES, &table.scopes.attributes, row, &table.strings);
     put_uint(out, scope::DROPPED, u64::from(at(&table.scopes.dropped_attributes, row)));
 }
 
-fn push_span(out: &mut Vec<u8>, table: &SpanTable, row: usize, id: TraceId) {
+pub(super) fn push_span(out: &mut Vec<u8>, table: &SpanTable, row: usize, id: TraceId) {
     let spans = &table.spans;
     put_bytes(out, span::TRACE_ID, &id.0);
     put_bytes(out, span::SPAN_ID, &at(&spans.id, row).0);
