@@ -121,7 +121,7 @@ fn corpus() -> SpanTable {
             break;
         }
     }
-    let mut builder = TableBuilder::keeping_duplicates();
+    let mut builder = TableBuilder::keeping_duplicates().tidily();
     for (id, parts) in slices {
         builder.begin(id);
         for part in parts {

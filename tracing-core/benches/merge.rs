@@ -121,7 +121,7 @@ fn table(requests: &mut dyn Iterator<Item = Bytes>, spans: usize) -> SpanTable {
             slices.entry(slice.id).or_default().push(slice.otlp);
         }
     }
-    let mut builder = TableBuilder::keeping_duplicates();
+    let mut builder = TableBuilder::keeping_duplicates().tidily();
     for (id, parts) in slices {
         builder.begin(id);
         for part in &parts {

@@ -250,7 +250,7 @@ impl<W: Write + Send> Merge<W> {
         self.merged.traces_combined += 1;
         let bytes: u64 = taken.iter().map(|(_, table, row)| size::trace(table, *row as usize)).sum();
         let Batch { builder, recodes, waiting } = &mut self.batch;
-        let builder = builder.get_or_insert_default();
+        let builder = builder.get_or_insert_with(|| TableBuilder::new().tidily());
         recodes.resize_with(self.inputs.len(), || None);
         match self.rules.max_trace_bytes.filter(|limit| bytes > *limit) {
             None => {

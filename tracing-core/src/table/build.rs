@@ -32,6 +32,7 @@ pub struct TableBuilder {
     stage: Stage,
     id: TraceId,
     drop_duplicates: bool,
+    tidies: bool,
     scratch: order::Scratch,
     memo: values::Memo,
 }
@@ -73,9 +74,17 @@ impl TableBuilder {
             stage: Stage::default(),
             id: TraceId::default(),
             drop_duplicates: false,
+            tidies: false,
             scratch: order::Scratch::default(),
             memo: values::Memo::default(),
         }
+    }
+
+    /// Resources of a trace, and spans of a scope, stand in the order in which a block takes least room, else in
+    /// that of arrival. Root and nested sets go by arrival in either case.
+    #[must_use]
+    pub fn tidily(self) -> Self {
+        Self { tidies: true, ..self }
     }
 
     /// Begins a trace. What was added since the last [`TableBuilder::end`] is forgotten.

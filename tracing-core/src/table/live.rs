@@ -215,7 +215,7 @@ impl Live {
     fn build(&mut self, ids: Vec<TraceId>) {
         let mut ids = ids.into_iter();
         while ids.len() > 0 {
-            let mut builder = TableBuilder::keeping_duplicates();
+            let mut builder = TableBuilder::keeping_duplicates().tidily();
             let mut built = Vec::new();
             while builder.table().span_count() < TABLE_SPANS
                 && let Some(id) = ids.next()

@@ -15,9 +15,27 @@ pub(super) struct Scratch {
     pub(super) groups: Vec<u32>,
     /// Place of each group in `groups`.
     rank: Vec<u32>,
-    /// Staged rows in the order in which they stand in the table.
+    /// Staged rows by resource and scope, each in order of first appearance: the order that root and nested
+    /// sets go by.
     pub(super) rows: Vec<u32>,
+    /// The same rows in the order in which they stand in the table.
+    pub(super) tidy: Vec<u32>,
+    /// For each staged row, its place in `rows`.
+    pub(super) place: Vec<u32>,
+    keys: Vec<Key>,
     pub(super) tree: super::tree::Scratch,
+}
+
+/// What a span is sorted by within its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    /// Spans of the resource, and what they are like.
+    resource: (u32, u64, u32),
+    /// Place of the scope among those of the trace.
+    scope: u32,
+    /// What the span is like.
+    like: u64,
+    row: u32,
 }
 
 impl Scratch {
@@ -51,6 +69,50 @@ impl Scratch {
         }
     }
 
+    /// Leaves rows in the order of [`Scratch::order`].
+    pub(super) fn keep(&mut self) {
+        self.tidy.clone_from(&self.rows);
+    }
+
+    /// Orders rows so that traces look alike: resources by their number of spans and what these have, spans of
+    /// a scope by what they have. How rows nest is stored with every column of a block, so that what is
+    /// regular there counts as often as a block has columns.
+    pub(super) fn tidy(&mut self, stage: &Stage, heads: &super::Heads) {
+        let group_of = |row: u32| stage.group_of.get(row as usize).copied().unwrap_or_default();
+        let resource_of = |row: u32| stage.groups.get(group_of(row) as usize).map(|group| group.resource);
+        self.keys.clear();
+        for rows in self.rows.chunk_by(|a, b| resource_of(*a) == resource_of(*b)) {
+            let first = self.keys.len();
+            let resource = rows.first().and_then(|row| resource_of(*row)).unwrap_or_default();
+            let service = heads.resources.service.get(resource as usize).map_or(0, |code| code.0);
+            self.keys.extend(rows.iter().map(|&row| {
+                let scope = self.rank.get(group_of(row) as usize).copied().unwrap_or_default();
+                Key { resource: (rows.len() as u32, 0, service), scope, like: likeness(stage, row), row }
+            }));
+            let keys = self.keys.get_mut(first..).unwrap_or_default();
+            keys.sort_unstable();
+            let like = keys.first().map_or(0, |key| key.like);
+            for key in keys {
+                key.resource.1 = like;
+            }
+        }
+        // The scope's place tells equal resources of one service apart.
+        self.keys.sort_unstable();
+        self.tidy.clear();
+        self.tidy.extend(self.keys.iter().map(|key| key.row));
+    }
+
+    /// Notes the place of each row, whatever its order in the table.
+    pub(super) fn note_places(&mut self, stage: &Stage) {
+        self.place.clear();
+        self.place.resize(stage.group_of.len(), 0);
+        for (place, &row) in self.rows.iter().enumerate() {
+            if let Some(of) = self.place.get_mut(row as usize) {
+                *of = place as u32;
+            }
+        }
+    }
+
     /// Leaves one of each set of spans that are equal in all but their place.
     pub(super) fn drop_duplicates(&mut self, stage: &Stage) {
         let id = |row: u32| stage.spans.id.get(row as usize).copied().unwrap_or_default();
@@ -75,6 +137,22 @@ impl Scratch {
             self.rows.retain(|row| twice.binary_search(row).is_err());
         }
     }
+}
+
+/// A number that spans have in common when they have values in the same columns, greater the more they have.
+fn likeness(stage: &Stage, row: u32) -> u64 {
+    let row = row as usize;
+    let attributes = &stage.spans.attributes;
+    let entries = attributes.offsets.range(row);
+    let keys = attributes.key.get(entries.clone()).unwrap_or_default();
+    let kinds = attributes.kind.get(entries).unwrap_or_default();
+    let mut hash = FxHasher::default();
+    for (key, kind) in keys.iter().zip(kinds) {
+        hash.write_u32(key.0 << 4 | *kind as u32);
+    }
+    let (events, links) = (stage.spans.events.range(row).len(), stage.spans.links.range(row).len());
+    let few = |count: usize| count.min(15) as u64;
+    (keys.len().min(255) as u64) << 56 | hash.finish() >> 16 << 8 | few(events) << 4 | few(links)
 }
 
 fn content_hash(stage: &Stage, row: usize) -> u64 {

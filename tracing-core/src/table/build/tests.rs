@@ -199,3 +199,27 @@ fn a_trace_without_spans_has_no_row() {
     assert_eq!(builder.end(), None);
     assert_eq!(builder.finish().trace_count(), 0);
 }
+
+#[test]
+fn a_tidy_trace_has_small_resources_first_and_root_and_nested_sets_of_its_arrival() {
+    let many = resource(&[("service.name", "a")], &[(1, 0, SERVER), (2, 1, CLIENT)]);
+    let one = resource(&[("service.name", "b")], &[(3, 2, SERVER)]);
+    let other = resource(&[("service.name", "c")], &[(4, 0, INTERNAL)]);
+    let parts = [many, one, other];
+    let plain = build(TableBuilder::new(), &parts);
+    let tidy = build(TableBuilder::new().tidily(), &parts);
+    let ids = |table: &SpanTable| table.spans.id.iter().map(|id| id.0[0]).collect::<Vec<_>>();
+    assert_eq!((ids(&plain), ids(&tidy)), (vec![1, 2, 3, 4], vec![3, 4, 1, 2]));
+    let sorted = |table: &SpanTable| {
+        let mut numbers = numbers(table);
+        numbers.sort_unstable();
+        numbers
+    };
+    assert_eq!(sorted(&tidy), sorted(&plain));
+    let root = |table: &SpanTable| table.strings.text(table.traces.root_name[0]).to_owned();
+    assert_eq!((root(&plain), root(&tidy)), ("span 4".to_owned(), "span 4".to_owned()));
+    let of = |table: &SpanTable| {
+        table.resources.service.iter().map(|c| table.strings.text(*c).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&tidy), ["b", "c", "a"]);
+}

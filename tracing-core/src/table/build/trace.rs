@@ -1,8 +1,9 @@
 //! Appends the staged trace to the table and works out what is known of it as a whole.
 
 use super::copy::{self, Same};
+use super::order::Scratch;
 use super::{Heads, Stage, TableBuilder, heads};
-use crate::model::TraceId;
+use crate::model::{SpanId, TraceId};
 use crate::table::SpanTable;
 use crate::table::columns::{Value, ValueKind};
 use crate::table::strings::Code;
@@ -17,13 +18,33 @@ pub(super) fn append(builder: &mut TableBuilder) -> Option<usize> {
     if builder.drop_duplicates {
         builder.scratch.drop_duplicates(&builder.stage);
     }
-    let TableBuilder { table, heads, stage, scratch, id, .. } = builder;
+    let TableBuilder { table, heads, stage, scratch, id, tidies, .. } = builder;
+    if *tidies {
+        scratch.tidy(stage, heads);
+    } else {
+        scratch.keep();
+    }
+    scratch.note_places(stage);
     let first_span = table.span_count();
     let first_resource = table.resources.service.len();
-    append_rows(table, heads, stage, &scratch.rows);
-    scratch.tree.number(&mut table.spans, first_span);
-    append_trace(table, *id, first_span, first_resource);
+    append_rows(table, heads, stage, &scratch.tidy);
+    scratch.tree.number(&mut table.spans, &stage.spans, &scratch.rows, &scratch.tidy, &scratch.place);
+    let root = root(table, *id, by_arrival(scratch, first_span));
+    append_trace(table, *id, root, first_span, first_resource);
     Some(table.trace_count() - 1)
+}
+
+/// The trace's rows of the table in the order in which they came, the last one first.
+fn by_arrival(scratch: &Scratch, first_span: usize) -> impl Iterator<Item = usize> {
+    let mut rows = vec![0; scratch.rows.len()];
+    for (at, &row) in scratch.tidy.iter().enumerate() {
+        if let Some(&place) = scratch.place.get(row as usize)
+            && let Some(place) = rows.get_mut(place as usize)
+        {
+            *place = first_span + at;
+        }
+    }
+    rows.into_iter().rev()
 }
 
 /// Rows come ordered by group, so a change of group opens a scope, and of resource a resource.
@@ -59,14 +80,19 @@ fn append_rows(table: &mut SpanTable, heads: &Heads, stage: &Stage, rows: &[u32]
     table.resources.scopes.close(table.scopes.name.len());
 }
 
-fn append_trace(table: &mut SpanTable, id: TraceId, first_span: usize, first_resource: usize) {
+fn append_trace(
+    table: &mut SpanTable,
+    id: TraceId,
+    (root_service, root_name): (Code, Code),
+    first_span: usize,
+    first_resource: usize,
+) {
     let spans = &table.spans;
     let starts = spans.start.get(first_span..).unwrap_or_default();
     let durations = spans.duration.get(first_span..).unwrap_or_default();
     let start = starts.iter().copied().min().unwrap_or_default();
     let ends = starts.iter().zip(durations).map(|(start, duration)| start.saturating_add(*duration));
     let end = ends.max().unwrap_or_default();
-    let (root_service, root_name) = root(table, id, first_span);
     append_stats(table, first_resource);
     let traces = &mut table.traces;
     traces.id.push(id);
@@ -78,11 +104,11 @@ fn append_trace(table: &mut SpanTable, id: TraceId, first_span: usize, first_res
 }
 
 /// Service and name of the last span without a parent, other than by an OpenTracing reference.
-fn root(table: &SpanTable, id: TraceId, first_span: usize) -> (Code, Code) {
-    let parents = table.spans.parent_id.get(first_span..).unwrap_or_default();
-    let rows = parents.iter().enumerate().rev().filter(|(_, parent)| parent.is_zero());
-    let root = rows.map(|(at, _)| first_span + at).find(|&row| !is_child_by_link(table, row, id));
-    let Some(row) = root else { return (Code::EMPTY, Code::EMPTY) };
+fn root(table: &SpanTable, id: TraceId, mut last_first: impl Iterator<Item = usize>) -> (Code, Code) {
+    let parents = &table.spans.parent_id;
+    let is_root =
+        |row: &usize| parents.get(*row).is_some_and(SpanId::is_zero) && !is_child_by_link(table, *row, id);
+    let Some(row) = last_first.find(is_root) else { return (Code::EMPTY, Code::EMPTY) };
     let scope = table.scopes.spans.0.partition_point(|&start| start as usize <= row) - 1;
     let resource = table.resources.scopes.0.partition_point(|&start| start as usize <= scope) - 1;
     let service = table.resources.service.get(resource).copied().unwrap_or_default();

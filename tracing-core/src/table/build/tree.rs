@@ -23,22 +23,47 @@ pub(crate) struct Scratch {
     stack: Vec<u32>,
 }
 
+/// The numbers of a trace's spans.
+struct Sets {
+    left: Vec<i32>,
+    right: Vec<i32>,
+    parent: Vec<i32>,
+}
+
 impl Scratch {
-    /// Appends `left`, `right` and `parent` of the spans from row `first` on.
-    pub(super) fn number(&mut self, spans: &mut Spans, first: usize) {
-        let len = spans.id.len();
-        spans.left.resize(len, 0);
-        spans.right.resize(len, 0);
-        spans.parent.resize(len, 0);
-        let (ids, parents, kinds) =
-            (tail(&spans.id, first), tail(&spans.parent_id, first), tail(&spans.kind, first));
-        if self.index(ids) {
-            return;
+    /// Appends `left`, `right` and `parent` of a trace. Its spans are those of `stage` that `rows` names in the
+    /// order in which they count as having appeared, and `tidy` in the order in which they stand in the table;
+    /// `place` has the place in `rows` of each.
+    pub(super) fn number(
+        &mut self,
+        to: &mut Spans,
+        stage: &Spans,
+        rows: &[u32],
+        tidy: &[u32],
+        place: &[u32],
+    ) {
+        fn pick<T: Copy + Default>(column: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|row| column.get(*row as usize).copied().unwrap_or_default()).collect()
         }
+        let (parents, kinds) = (pick(&stage.parent_id, rows), pick(&stage.kind, rows));
+        let mut sets =
+            Sets { left: vec![0; rows.len()], right: vec![0; rows.len()], parent: vec![0; rows.len()] };
+        if !self.index(&pick(&stage.id, rows)) {
+            self.link(&parents, &kinds);
+            self.walk(&mut sets.left, &mut sets.right, &mut sets.parent);
+        }
+        let places = pick(place, tidy);
+        to.left.extend(pick(&sets.left, &places));
+        to.right.extend(pick(&sets.right, &places));
+        to.parent.extend(pick(&sets.parent, &places));
+    }
+
+    /// Works out the children of each span, and puts the roots on the stack.
+    fn link(&mut self, parents: &[SpanId], kinds: &[u8]) {
         self.first_child.clear();
-        self.first_child.resize(ids.len(), NONE);
+        self.first_child.resize(parents.len(), NONE);
         self.next_sibling.clear();
-        self.next_sibling.resize(ids.len(), NONE);
+        self.next_sibling.resize(parents.len(), NONE);
         self.stack.clear();
         for (row, (&parent, &kind)) in parents.iter().zip(kinds).enumerate().rev() {
             if parent.is_zero() {
@@ -50,8 +75,6 @@ impl Scratch {
                 *next = std::mem::replace(head, row as u32);
             }
         }
-        let (left, right) = (tail_mut(&mut spans.left, first), tail_mut(&mut spans.right, first));
-        self.walk(left, right, tail_mut(&mut spans.parent, first));
     }
 
     /// Appends how many children each of the spans `rows`, which are one trace, has: also where no root
@@ -121,12 +144,4 @@ impl Scratch {
             self.stack.push(below);
         }
     }
-}
-
-fn tail<T>(column: &[T], first: usize) -> &[T] {
-    column.get(first..).unwrap_or_default()
-}
-
-fn tail_mut<T>(column: &mut [T], first: usize) -> &mut [T] {
-    column.get_mut(first..).unwrap_or_default()
 }

@@ -52,7 +52,7 @@ impl Live {
     }
 
     fn merge_tables(&mut self, group: &[u32]) {
-        let mut builder = TableBuilder::keeping_duplicates();
+        let mut builder = TableBuilder::keeping_duplicates().tidily();
         let mut built = Vec::new();
         for at in group {
             let Some(source) = self.tables.remove(at) else { continue };
