@@ -288,6 +288,26 @@ mod tests {
 
     proptest! {
         #[test]
+        fn levels_of_every_width_come_back(
+            max in 1_u8..=200,
+            runs in proptest::collection::vec((any::<u8>(), 1_usize..60), 0..20),
+        ) {
+            let levels: Vec<u8> = runs
+                .iter()
+                .flat_map(|(level, run)| {
+                    (0..*run as u8).map(move |i| (level ^ if run % 2 == 0 { i } else { 0 }) % (max + 1))
+                })
+                .collect();
+            let mut bytes = Vec::new();
+            encode::levels(&mut bytes, &levels, max);
+            let packed = prefixed(&mut &bytes[..]).unwrap();
+            let mut back: Vec<u8> = Vec::new();
+            let width = encode::width(u32::from(max));
+            hybrid(&mut back, packed, width, levels.len(), u32::from(max)).unwrap();
+            prop_assert_eq!(back, levels);
+        }
+
+        #[test]
         fn runs_and_groups_of_every_width_come_back(
             width in 0_u8..=32,
             runs in proptest::collection::vec((any::<u32>(), 1_usize..60), 0..20),

@@ -54,11 +54,68 @@ fn bit_pack_run<T: Copy + Into<u32>>(out: &mut Vec<u8>, values: &[T], width: u8)
     out.extend(bits.to_le_bytes().iter().take((filled / 8) as usize));
 }
 
+/// As [`hybrid`], for levels, of which a block has more than of anything else: eight at a time.
+fn hybrid_levels(out: &mut Vec<u8>, levels: &[u8], width: u8) {
+    let (mut packed, mut at) = (0, 0);
+    while let Some(&first) = levels.get(at) {
+        let run = run_length(levels.get(at..).unwrap_or_default(), first);
+        if run < MIN_RUN {
+            at += 8;
+            continue;
+        }
+        pack_levels(out, levels.get(packed..at).unwrap_or_default(), width);
+        put_varint(out, (run as u64) << 1);
+        out.push(first);
+        at += run;
+        packed = at;
+    }
+    pack_levels(out, levels.get(packed..).unwrap_or_default(), width);
+}
+
+/// Levels at the start that are `first`.
+fn run_length(levels: &[u8], first: u8) -> usize {
+    let all = u64::from_le_bytes([first; 8]);
+    let (groups, rest) = levels.as_chunks::<8>();
+    for (at, group) in groups.iter().enumerate() {
+        let other = u64::from_le_bytes(*group) ^ all;
+        if other != 0 {
+            return 8 * at + (other.trailing_zeros() / 8) as usize;
+        }
+    }
+    8 * groups.len() + rest.iter().take_while(|level| **level == first).count()
+}
+
+/// One bit-packed run of levels of less than nine bits.
+fn pack_levels(out: &mut Vec<u8>, levels: &[u8], width: u8) {
+    if levels.is_empty() {
+        return;
+    }
+    put_varint(out, (levels.len().div_ceil(8) as u64) << 1 | 1);
+    let width = u32::from(width.min(8));
+    let mut group = |levels: [u8; 8]| {
+        // Pairs of eight bits move together, then pairs of 16, then of 32.
+        let bits = u64::from_le_bytes(levels);
+        let bits = bits & 0x00ff_00ff_00ff_00ff | (bits & 0xff00_ff00_ff00_ff00) >> (8 - width);
+        let bits = bits & 0x0000_ffff_0000_ffff | (bits & 0xffff_0000_ffff_0000) >> (16 - 2 * width);
+        let bits = bits & 0xffff_ffff | (bits >> 32) << (4 * width);
+        out.extend(bits.to_le_bytes().iter().take(width as usize));
+    };
+    let (groups, rest) = levels.as_chunks::<8>();
+    for levels in groups {
+        group(*levels);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, level)| *to = *level);
+        group(last);
+    }
+}
+
 /// Levels as a page of version 1 has them: the length in four bytes, then the hybrid.
 pub(crate) fn levels(out: &mut Vec<u8>, levels: &[u8], max: u8) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    hybrid(out, levels, width(u32::from(max)));
+    hybrid_levels(out, levels, width(u32::from(max)));
     let length = (out.len() - start - 4) as u32;
     if let Some(prefix) = out.get_mut(start..start + 4) {
         prefix.copy_from_slice(&length.to_le_bytes());

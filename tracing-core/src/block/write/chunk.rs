@@ -19,7 +19,7 @@ use crate::{
     block::{
         BlockError, encode,
         page::MAX_PAGE,
-        schema::{Kind, Leaf, Spec},
+        schema::{Kind, Leaf, Part, Spec},
         thrift::put_ints,
     },
     table::{Code, Strings},
@@ -30,10 +30,36 @@ use crate::{
 const MAX_DICTIONARY: usize = 512 << 10;
 /// Longest text that statistics hold; longer ones are cut, with bounds that still hold.
 const MAX_BOUND: usize = 64;
-/// Zstandard's level. Against level 3 it saves 4 % of a block and costs a quarter more time.
-const LEVEL: i32 = 6;
-/// The same for ids and times, of which no level makes more.
-const FAST: i32 = 1;
+/// How hard it is tried to make a page small. Half of the time of a write is spent on that, and what a level of
+/// Zstandard's is worth depends on what a page holds.
+#[derive(Clone, Copy, Debug)]
+enum Effort {
+    /// Integers of all kinds in turn, and hexadecimal digits, of which no level makes less.
+    Noise,
+    /// Times: their upper bytes are alike.
+    Times,
+    /// Ids, of which only those of parents are there twice.
+    Ids,
+    /// Levels and small numbers, which are most of a block's columns.
+    Numbers,
+    /// Text in full.
+    Text,
+}
+
+impl Effort {
+    const ALL: [Self; 5] = [Self::Noise, Self::Times, Self::Ids, Self::Numbers, Self::Text];
+
+    /// Of Zstandard.
+    fn level(self) -> i32 {
+        match self {
+            Self::Noise => 1,
+            Self::Times => 2,
+            Self::Ids => 4,
+            Self::Numbers => 5,
+            Self::Text => 6,
+        }
+    }
+}
 
 /// A column that grows page by page.
 #[derive(Debug)]
@@ -86,8 +112,8 @@ pub(super) enum Values<'a> {
 
 /// Compression, with the buffers that every page needs.
 pub(super) struct Press {
-    zstd: zstd::bulk::Compressor<'static>,
-    fast: zstd::bulk::Compressor<'static>,
+    /// By effort.
+    zstd: [zstd::bulk::Compressor<'static>; Effort::ALL.len()],
     raw: Vec<u8>,
     packed: Vec<u8>,
 }
@@ -100,20 +126,34 @@ impl std::fmt::Debug for Press {
 
 impl Press {
     pub(super) fn new() -> Result<Self, BlockError> {
-        let zstd = zstd::bulk::Compressor::new(LEVEL).map_err(BlockError::Sink)?;
-        let fast = zstd::bulk::Compressor::new(FAST).map_err(BlockError::Sink)?;
-        Ok(Self { zstd, fast, raw: Vec::new(), packed: Vec::new() })
+        let new = |effort: Effort| zstd::bulk::Compressor::new(effort.level()).map_err(BlockError::Sink);
+        let [noise, times, ids, numbers, text] = Effort::ALL.map(new);
+        let zstd = [noise?, times?, ids?, numbers?, text?];
+        Ok(Self { zstd, raw: Vec::new(), packed: Vec::new() })
     }
 
     /// Appends a page to `out`: `header` is what follows the sizes.
-    fn page(&mut self, out: &mut Vec<u8>, kind: i64, header: &[u8], level: i32) -> Result<usize, BlockError> {
+    fn page(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: i64,
+        header: &[u8],
+        effort: Effort,
+    ) -> Result<usize, BlockError> {
         if self.raw.len() as u64 > MAX_PAGE {
             let (part, found) = ("page".to_owned(), self.raw.len() as u64);
             return Err(BlockError::Limit { part, what: "its size in bytes", found, limit: MAX_PAGE });
         }
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(self.raw.len()));
-        let zstd = if level == FAST { &mut self.fast } else { &mut self.zstd };
+        let [noise, times, ids, numbers, text] = &mut self.zstd;
+        let zstd = match effort {
+            Effort::Noise => noise,
+            Effort::Times => times,
+            Effort::Ids => ids,
+            Effort::Numbers => numbers,
+            Effort::Text => text,
+        };
         zstd.compress_to_buffer(&self.raw, &mut self.packed).map_err(BlockError::Sink)?;
         let before = out.len();
         put_ints(out, &[kind, self.raw.len() as i64, self.packed.len() as i64]);
@@ -254,18 +294,24 @@ impl Chunk {
         put_ints(&mut header, &[entries as i64, number, 3, 3]);
         header.extend_from_slice(&[0, 0]);
         let before = self.body.len();
-        let level = match self.spec.kind {
-            Kind::Id => FAST,
-            _ if matches!(self.spec.leaf, Leaf::Start | Leaf::Duration | Leaf::TraceIdText) => FAST,
-            _ => LEVEL,
-        };
-        self.uncompressed += press.page(&mut self.body, 0, &header, level)?;
+        let effort = self.effort(encoding);
+        self.uncompressed += press.page(&mut self.body, 0, &header, effort)?;
         self.entries += entries;
         let nulls = entries - self.pending.values();
         let is_null = nulls == entries;
         self.pages.push(Page { size: self.body.len() - before, rows, nulls, is_null, bounds, encoding });
         self.pending.clear();
         Ok(())
+    }
+
+    fn effort(&self, encoding: Encoding) -> Effort {
+        match self.spec.leaf {
+            Leaf::TraceIdText | Leaf::Attribute(_, Part::Int) => Effort::Noise,
+            Leaf::Start | Leaf::Duration => Effort::Times,
+            _ if self.spec.kind == Kind::Id => Effort::Ids,
+            _ if self.spec.kind == Kind::Text && encoding != Encoding::RLE_DICTIONARY => Effort::Text,
+            _ => Effort::Numbers,
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>, strings: &Strings) -> (Encoding, Option<Bounds>) {
@@ -354,14 +400,14 @@ impl Chunk {
             let mut header = vec![0x4c];
             put_ints(&mut header, &[codes.len() as i64, 0]);
             header.extend_from_slice(&[0, 0]);
-            uncompressed += press.page(&mut bytes, 2, &header, LEVEL)?;
+            uncompressed += press.page(&mut bytes, 2, &header, Effort::Text)?;
         }
         let dictionary = bytes.len();
         bytes.extend_from_slice(&self.body);
         let mut encodings = vec![Encoding::RLE];
         encodings.extend((dictionary > 0).then_some(Encoding::PLAIN));
         encodings.extend(self.pages.iter().map(|page| page.encoding));
-        let zstd = Compression::ZSTD(ZstdLevel::try_new(LEVEL).map_err(BlockError::Parquet)?);
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(Effort::Text.level()).map_err(BlockError::Parquet)?);
         let mut metadata = ColumnChunkMetaData::builder(Arc::clone(column))
             .set_encodings(encodings)
             .set_compression(zstd)
