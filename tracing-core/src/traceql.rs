@@ -13,7 +13,9 @@ mod legacy;
 mod lexer;
 mod operator;
 mod parser;
+mod places;
 mod plan;
+mod regex;
 mod strings;
 mod suggest;
 pub mod syntax;
@@ -49,7 +51,7 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_strict(text: &str) -> Result<Query, QueryError> {
-    let parser::Parsed { query, beyond_tempo } = read(text)?;
+    let parser::Parsed { query, beyond_tempo, .. } = read(text)?;
     beyond_tempo.map_or(Ok(query), Err)
 }
 
@@ -57,6 +59,13 @@ fn read(text: &str) -> Result<parser::Parsed, QueryError> {
     if text.len() > MAX_QUERY_BYTES {
         return Err(QueryError::too_long(text.len()));
     }
-    let parsed = parser::parse(text).and_then(|parsed| validate::check(&parsed.query).map(|()| parsed));
+    let parsed = checked(text);
     parsed.map_err(|error| error.with_suggestion(suggest::valid_form(text)))
+}
+
+/// Reads and checks a query, without a suggestion where it is none.
+fn checked(text: &str) -> Result<parser::Parsed, QueryError> {
+    let parsed = parser::parse(text)?;
+    validate::check(&parsed.query, text, &parsed.places)?;
+    Ok(parsed)
 }

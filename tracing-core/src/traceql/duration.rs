@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Units from long to short, in nanoseconds. `d`, `w` and `y` are Prometheus', of fixed length.
-const UNITS: [(&str, f64); 10] = [
+/// Go's units, in nanoseconds: in any order, each with a fraction if need be.
+const GO: [(&str, f64); 8] = [
     ("ns", 1.0),
     ("us", 1e3),
     ("µs", 1e3),
@@ -12,17 +12,28 @@ const UNITS: [(&str, f64); 10] = [
     ("s", 1e9),
     ("m", 60e9),
     ("h", 3_600e9),
-    ("d", 86_400e9),
-    ("w", 604_800e9),
 ];
 
-/// 365 days, as Prometheus counts a year.
-const YEAR_NS: f64 = 31_536_000e9;
+/// Prometheus' units from long to short, in nanoseconds: in this order, each once at most, whole numbers alone. A
+/// year has 365 days.
+const PROMETHEUS: [(&str, f64); 7] = [
+    ("y", 31_536_000e9),
+    ("w", 604_800e9),
+    ("d", 86_400e9),
+    ("h", 3_600e9),
+    ("m", 60e9),
+    ("s", 1e9),
+    ("ms", 1e6),
+];
 
-/// Reads a duration without sign, in nanoseconds: one or more of number and unit, side by side. `None`
-/// where the text is no duration, or one of more than 292 years.
+/// Reads a duration without sign, in nanoseconds: one or more of number and unit, side by side, all as
+/// Prometheus writes them or all as Go does. `None` where the text is no duration, or one of more than 292 years.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<i64> {
+    parse_with(text, &PROMETHEUS, true).or_else(|| parse_with(text, &GO, false))
+}
+
+fn parse_with(text: &str, mut units: &[(&str, f64)], in_order: bool) -> Option<i64> {
     let mut rest = text;
     let mut total = 0_i64;
     if rest.is_empty() {
@@ -33,8 +44,12 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         let (number, after) = rest.split_at(digits);
         let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
-        let scale = if unit == "y" { YEAR_NS } else { UNITS.iter().find(|(name, _)| *name == unit)?.1 };
-        total = total.checked_add(scaled(number, scale)?)?;
+        let at = units.iter().position(|(name, _)| *name == unit)?;
+        if in_order && number.contains('.') {
+            return None;
+        }
+        total = total.checked_add(scaled(number, units.get(at)?.1)?)?;
+        units = if in_order { units.get(at + 1..)? } else { units };
         rest = after;
     }
     Some(total)
@@ -105,7 +120,9 @@ mod tests {
         assert_eq!(parse_duration("1.5us"), Some(1_500));
         assert_eq!(parse_duration("1y"), Some(31_536_000_000_000_000));
         assert_eq!(parse_duration("29m59s"), Some(1_799_000_000_000));
-        for wrong in ["", "1", "1x", "s", "1.2.3s", "300y", "1s1", ".s"] {
+        assert_eq!(parse_duration("1w2d"), Some(777_600_000_000_000));
+        assert_eq!(parse_duration("30m1h"), Some(5_400_000_000_000));
+        for wrong in ["", "1", "1x", "s", "1.2.3s", "300y", "1s1", ".s", "1.5d", "1d1.5h", "1d30us", "1h1d"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
         }
     }

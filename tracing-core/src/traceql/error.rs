@@ -62,6 +62,12 @@ impl QueryError {
         error
     }
 
+    /// Says where in `text` it is, where that is not said yet. The first line stays as it is.
+    pub(crate) fn placed(mut self, text: &str, span: Range<usize>) -> Self {
+        self.0.place.get_or_insert_with(|| Place::of(text, span));
+        self
+    }
+
     /// A valid query that this version does not answer; `what` names the part.
     pub(crate) fn not_answered(what: &str) -> Self {
         let message =

@@ -210,6 +210,11 @@ impl fmt::Display for Attribute {
             (true, Scope::Any) => "parent",
             (true, _) => "parent.",
         };
+        // `parent."span.x"` is not `parent.span.x`.
+        let first = self.name.split_once('.').map_or("", |(first, _)| first);
+        if self.of_parent && self.scope == Scope::Any && Scope::from_word(first).is_some() {
+            return write!(f, "parent.\"{}\"", self.name.replace('\\', "\\\\").replace('"', "\\\""));
+        }
         write!(f, "{parent}{}.{}", self.scope.as_str(), quote_name(&self.name))
     }
 }

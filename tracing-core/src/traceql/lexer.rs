@@ -159,7 +159,8 @@ impl<'a> Lexer<'a> {
         };
         let mut end = digits(0);
         let mut whole = true;
-        if rest[end..].starts_with('.') && digits(end + 1) > end + 1 {
+        // As in Go, digits may be missing behind the point.
+        if rest[end..].starts_with('.') {
             end = digits(end + 1);
             whole = false;
         }
@@ -305,9 +306,12 @@ mod tests {
     fn numbers_durations_and_scoped_words_are_told_apart() {
         use Token::{Duration, End, Float, Int, Word};
         assert_eq!(tokens("12 1.5 1e3 2E-1"), [Int(12), Float(1.5), Float(1000.0), Float(0.2), End]);
+        assert_eq!(tokens("007 1. 1.e2"), [Int(7), Float(1.0), Float(100.0), End]);
         assert_eq!(tokens("1h30m 1.5s"), [Duration(5_400_000_000_000), Duration(1_500_000_000), End]);
         assert_eq!(tokens("span:name duration"), [Word("span:name"), Word("duration"), End]);
+        assert_eq!(tokens("1d12h 1.s"), [Duration(129_600_000_000_000), Duration(1_000_000_000), End]);
         assert!(lex("1x").is_err());
+        assert!(lex("0x10").is_err());
         assert!(lex("99999999999999999999").is_err());
         assert!(lex("1e999").is_err());
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::error::{Problem, QueryError};
 use super::field::{Field, Intrinsic};
 use super::lexer::{Spanned, Token, lex};
+use super::places::Places;
 use super::syntax::{Hint, Query, Root, Stage};
 use super::value::{Kind, Literal, Status};
 
@@ -30,13 +31,23 @@ type Result<T> = std::result::Result<T, QueryError>;
 /// A query, and what Tempo would say of it where that refuses it.
 pub(crate) struct Parsed {
     pub(crate) query: Query,
+    pub(crate) places: Places,
     pub(crate) beyond_tempo: Option<QueryError>,
 }
 
 /// Reads a query.
 pub(crate) fn parse(text: &str) -> Result<Parsed> {
     let tokens = lex(text)?;
-    let mut parser = Parser { text, tokens, at: 0, depth: 0, operators: 0, stages: 0, beyond_tempo: None };
+    let mut parser = Parser {
+        text,
+        tokens,
+        at: 0,
+        depth: 0,
+        operators: 0,
+        stages: 0,
+        places: Places::default(),
+        beyond_tempo: None,
+    };
     let root = match parser.piped()? {
         Piped::Metrics(metrics) => Root::Metrics(metrics),
         Piped::Pipeline(pipeline) => {
@@ -50,7 +61,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed> {
     if !parser.is(&Token::End) {
         return Err(parser.unexpected("an operator, | or the end of the query"));
     }
-    Ok(Parsed { query: Query { root, hints }, beyond_tempo: parser.beyond_tempo })
+    Ok(Parsed { query: Query { root, hints }, places: parser.places, beyond_tempo: parser.beyond_tempo })
 }
 
 struct Parser<'a> {
@@ -60,6 +71,7 @@ struct Parser<'a> {
     depth: usize,
     operators: usize,
     stages: usize,
+    places: Places,
     beyond_tempo: Option<QueryError>,
 }
 
@@ -78,6 +90,13 @@ impl<'a> Parser<'a> {
 
     fn span(&self) -> Range<usize> {
         self.tokens.get(self.at).map_or(self.text.len()..self.text.len(), |spanned| spanned.span.clone())
+    }
+
+    /// From the token `first` up to the one that was read last, in bytes.
+    fn since(&self, first: usize) -> Range<usize> {
+        let at =
+            |token: usize| self.tokens.get(token).map(|spanned| spanned.span.clone()).unwrap_or_default();
+        at(first).start..at(self.at.saturating_sub(1).max(first)).end
     }
 
     fn is(&self, token: &Token<'_>) -> bool {

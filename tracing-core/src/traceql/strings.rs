@@ -10,6 +10,11 @@ pub(crate) fn quote(text: &str) -> String {
     if !text.contains(['`', '\r']) {
         return format!("`{text}`");
     }
+    quote_text(text)
+}
+
+/// Writes a string literal in double quotes.
+pub(crate) fn quote_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {

@@ -1,134 +1,135 @@
-//! A valid query that may be what was meant: SQL's words, other quotes, missing braces, quoted keywords.
+//! A valid query that may be what was meant, where a query is none: other quotes, missing braces, quoted keywords,
+//! the words of SQL, the functions of PromQL. A guess is never more than that: it is offered only where it
+//! is read and checked as any query.
 
-use super::field::{Intrinsic, Scope};
-use super::strings::{ends_name, quote_name};
-use super::value::{Kind, Status};
-use super::{parser, validate};
+mod conditions;
+mod fields;
+mod promql;
+mod sql;
+
+use super::strings::ends_name;
 
 /// Longest text that is worth a guess, in bytes.
 const MAX_BYTES: usize = 1024;
 
-/// A piece of a text, by what it looks like. Nothing is lost, nothing is refused.
-enum Piece<'a> {
-    Blank,
+/// A piece of a text, by what it looks like. Nothing is lost but white space, nothing is refused.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Piece<'a> {
     Word(&'a str),
     Text(String),
     Sign(&'a str),
 }
 
-/// The nearest valid query to one that is not, where a few known mistakes explain it all.
+impl<'a> Piece<'a> {
+    /// The word in lower case, if it is one.
+    fn lower(&self) -> Option<String> {
+        match self {
+            Self::Word(word) => Some(word.to_ascii_lowercase()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is this word, in whatever case.
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self, Self::Word(found) if found.eq_ignore_ascii_case(word))
+    }
+
+    fn is_sign(&self, sign: &str) -> bool {
+        matches!(self, Self::Sign(found) if *found == sign)
+    }
+}
+
+/// The nearest valid query to one that is not, where known mistakes explain it all.
 pub(crate) fn valid_form(text: &str) -> Option<String> {
     if text.len() > MAX_BYTES {
         return None;
     }
-    let body = rewrite(&pieces(text));
-    let trimmed = body.trim();
-    let whole = if trimmed.starts_with(['{', '(']) { trimmed.to_owned() } else { format!("{{ {trimmed} }}") };
-    let closed = if whole.matches('{').count() == whole.matches('}').count() + 1 && !whole.contains('|') {
-        format!("{} }}", whole.trim_end())
-    } else {
-        whole.clone()
-    };
-    [whole, closed].into_iter().find(|form| {
-        form != text && parser::parse(form).and_then(|parsed| validate::check(&parsed.query)).is_ok()
-    })
+    let pieces = pieces(text);
+    let guesses = [sql::query(&pieces), promql::query(&pieces)].into_iter().flatten();
+    guesses.chain(in_braces(&pieces)).find(|form| form != text && super::checked(form).is_ok())
+}
+
+/// The text with its conditions rewritten: in braces, with the last one closed, and as a single spanset.
+fn in_braces(pieces: &[Piece<'_>]) -> Vec<String> {
+    let body = conditions::rewrite(pieces);
+    let open = body.matches('{').count();
+    if open == 0 {
+        // Stages follow the braces.
+        let (filter, stages) = body.split_once(" | ").unwrap_or((&body, ""));
+        let stages = if stages.is_empty() { String::new() } else { format!(" | {stages}") };
+        return vec![format!("{{ {filter} }}{stages}"), format!("{{ {body} }}"), format!("{{ }} | {body}")];
+    }
+    let mut forms = vec![body.clone()];
+    if open == body.matches('}').count() + 1 {
+        let (filter, stages) = body.split_once(" | ").unwrap_or((&body, ""));
+        forms.push(format!("{body} }}"));
+        forms.push(format!("{filter} }} | {stages}"));
+    }
+    forms
 }
 
 fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut out = Vec::new();
-    let mut rest = text;
+    let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let length = match first {
-            c if c.is_whitespace() => {
-                out.push(Piece::Blank);
-                rest.len() - rest.trim_start().len()
+            '"' | '\'' | '`' | '“' | '”' | '‘' | '’' => {
+                let close = match first {
+                    '“' | '”' => '”',
+                    '‘' | '’' => '’',
+                    plain => plain,
+                };
+                let body = rest.get(first.len_utf8()..).unwrap_or_default();
+                let (inner, length) = quoted(body, close);
+                out.push(Piece::Text(inner));
+                first.len_utf8() + length
             }
-            '"' | '\'' | '`' => {
-                let body = rest.get(1..).unwrap_or_default();
-                let end = body.find(first).unwrap_or(body.len());
-                out.push(Piece::Text(body[..end].to_owned()));
-                (end + 2).min(rest.len())
-            }
-            c if !ends_name(c) => {
-                let end = rest.find(|c: char| ends_name(c) || matches!(c, '"' | '\'')).unwrap_or(rest.len());
-                out.push(Piece::Word(&rest[..end]));
+            c if is_word(c) => {
+                let end = rest.find(|c: char| !is_word(c)).unwrap_or(rest.len());
+                // A quoted part of a name belongs to it.
+                let quoted_name = rest.get(..end).is_some_and(|word| word.ends_with('.'))
+                    && rest.get(end..).is_some_and(|after| after.starts_with('"'));
+                let end = if quoted_name {
+                    end + 1 + quoted(rest.get(end + 1..).unwrap_or_default(), '"').1
+                } else {
+                    end
+                };
+                out.push(Piece::Word(rest.get(..end).unwrap_or_default()));
                 end
             }
             _ => {
-                let end = ["==", "<>", "&&", "||", "!=", "=~", "!~", "<=", ">=", ">>", "<<"]
-                    .into_iter()
-                    .find(|sign| rest.starts_with(sign))
-                    .map_or(first.len_utf8(), str::len);
-                out.push(Piece::Sign(&rest[..end]));
+                let signs = [
+                    "&>>", "&<<", "!>>", "!<<", "==", "<>", "&&", "||", "!=", "=~", "!~", "<=", ">=", ">>",
+                    "<<", "&>", "&<", "&~", "!>", "!<",
+                ];
+                let end =
+                    signs.into_iter().find(|sign| rest.starts_with(sign)).map_or(first.len_utf8(), str::len);
+                out.push(Piece::Sign(rest.get(..end).unwrap_or_default()));
                 end
             }
         };
-        rest = rest.get(length..).unwrap_or_default();
+        rest = rest.get(length..).unwrap_or_default().trim_start();
     }
     out
 }
 
-fn rewrite(pieces: &[Piece<'_>]) -> String {
-    let mut out = String::new();
-    // The last word, and whether it is the left side of a comparison: it tells what a text must be.
-    let mut subject = "";
-    for piece in pieces {
-        match piece {
-            Piece::Blank => out.push(' '),
-            Piece::Sign(sign) => out.push_str(match *sign {
-                "==" => "=",
-                "<>" => "!=",
-                other => other,
-            }),
-            Piece::Text(text) => out.push_str(&value(subject, text)),
-            Piece::Word(found) => match found.to_ascii_lowercase().as_str() {
-                "and" => out.push_str("&&"),
-                "or" => out.push_str("||"),
-                "not" => out.push('!'),
-                _ => {
-                    let known = word(found);
-                    out.push_str(&known);
-                    subject = found;
-                }
-            },
+fn is_word(c: char) -> bool {
+    !ends_name(c) && !matches!(c, '"' | '\'' | '[' | ']' | ';' | '“' | '”' | '‘' | '’')
+}
+
+/// What stands before the closing quote, and the length of that with the quote.
+fn quoted(body: &str, close: char) -> (String, usize) {
+    let mut inner = String::new();
+    let mut chars = body.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            c if c == close => return (inner, at + c.len_utf8()),
+            '\\' if close != '`' => inner.extend(chars.next().map(|(_, c)| c)),
+            c => inner.push(c),
         }
     }
-    out
+    (inner, body.len())
 }
 
-/// A word as the field that it names elsewhere.
-fn word(found: &str) -> String {
-    let scoped = |word: &str| {
-        word.split_once('.').is_some_and(|(scope, _)| Scope::from_word(scope).is_some() || scope == "parent")
-    };
-    let known = matches!(found, "nil" | "true" | "false" | "minInt" | "maxInt" | "with" | "by" | "select");
-    let kept = known
-        || found.starts_with(|c: char| c.is_ascii_digit() || "-.+*/%".contains(c))
-        || Intrinsic::from_name(found).is_some()
-        || Status::from_word(found).is_some()
-        || Kind::from_word(found).is_some()
-        || scoped(found);
-    if kept {
-        return found.to_owned();
-    }
-    match found.to_ascii_lowercase().as_str() {
-        "service" | "service.name" | "service_name" | "servicename" => "resource.service.name".to_owned(),
-        "operation" | "operationname" | "operation_name" | "span.name" | "spanname" => "name".to_owned(),
-        "traceid" | "trace_id" => "trace:id".to_owned(),
-        "spanid" | "span_id" => "span:id".to_owned(),
-        _ => Intrinsic::names()
-            .find(|name| name.eq_ignore_ascii_case(found))
-            .map_or_else(|| format!(".{}", quote_name(found)), str::to_owned),
-    }
-}
-
-/// A text held against `subject`: a word where the field takes words.
-fn value(subject: &str, text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    match subject.rsplit(':').next().unwrap_or_default() {
-        "status" if Status::from_word(&lower).is_some() => lower,
-        "kind" if Kind::from_word(&lower).is_some() => lower,
-        "duration" | "traceDuration" if super::parse_duration(text).is_some() => text.to_owned(),
-        _ => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
-    }
-}
+#[cfg(test)]
+mod tests;

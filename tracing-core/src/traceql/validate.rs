@@ -1,42 +1,60 @@
 //! Whether a query makes sense: types, nil, regular expressions, arguments. The rules are Tempo's.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::error::{Problem, QueryError};
 use super::field::{Attribute, Field, Intrinsic, Scope};
 use super::operator::{BinaryOp, Compare, UnaryOp};
+use super::places::{Node, Places};
+use super::regex::whole_match;
 use super::syntax::{
     Aggregate, Expr, Function, FunctionKind, Link, Metrics, Pipeline, Query, Root, Scalar, SecondStage,
     Spansets, Stage,
 };
 use super::value::{Literal, Type};
 
-/// Largest compiled regular expression, in bytes.
-const MAX_REGEX_BYTES: usize = 1 << 20;
+type Result<'q, T> = std::result::Result<T, Refusal<'q>>;
 
-type Result<T> = std::result::Result<T, QueryError>;
+/// Why a query makes no sense, and the part of it that does not, where it is one that has a place.
+struct Refusal<'q> {
+    error: QueryError,
+    at: Option<Node<'q>>,
+}
 
-/// Checks a query.
-pub(crate) fn check(query: &Query) -> Result<()> {
-    match &query.root {
-        Root::Pipeline(stages) => pipeline(stages),
-        Root::Metrics(series) => metrics(series),
+impl From<QueryError> for Refusal<'_> {
+    fn from(error: QueryError) -> Self {
+        Self { error, at: None }
     }
 }
 
-/// Compiles a regular expression that must match the whole text, in which a dot matches any character.
-pub(crate) fn regex(pattern: &str) -> Result<Regex> {
-    let built = RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(MAX_REGEX_BYTES)
-        .dfa_size_limit(MAX_REGEX_BYTES)
-        .build();
-    built.map_err(|error| {
-        let why = match error {
-            regex::Error::CompiledTooBig(limit) => format!("compiles to more than {limit} bytes"),
-            other => other.to_string(),
-        };
-        invalid(format!("invalid regex: {why}"))
+impl<'q> Refusal<'q> {
+    /// The innermost part that is named counts.
+    fn at(mut self, it: Node<'q>) -> Self {
+        self.at.get_or_insert(it);
+        self
+    }
+
+    fn expecting(mut self, expected: &str) -> Self {
+        self.error = self.error.expecting(expected);
+        self
+    }
+}
+
+/// Checks a query, which was read from `text` with the places of its parts.
+pub(crate) fn check(query: &Query, text: &str, places: &Places) -> std::result::Result<(), QueryError> {
+    let checked = match &query.root {
+        Root::Pipeline(stages) => pipeline(stages),
+        Root::Metrics(series) => metrics(series),
+    };
+    checked.map_err(|Refusal { error, at }| match at.and_then(|at| places.of(query, at)) {
+        Some(span) => error.placed(text, span),
+        None => error,
     })
+}
+
+/// Compiles a regular expression that must match the whole text, in which a dot matches any character.
+pub(crate) fn regex(pattern: &str) -> std::result::Result<Regex, QueryError> {
+    whole_match(pattern).map_err(|why| QueryError::new(Problem::Invalid, format!("invalid regex: {why}")))
 }
 
 /// `resource.service.name`, which every block stores as a column of its own and which is never nil.
@@ -44,25 +62,28 @@ pub(crate) fn is_service_name(field: &Field) -> bool {
     matches!(field, Field::Attribute(Attribute { scope: Scope::Resource, name, .. }) if name == "service.name")
 }
 
-fn invalid(message: impl Into<String>) -> QueryError {
-    QueryError::new(Problem::Invalid, message)
+fn invalid<'q>(message: impl Into<String>) -> Refusal<'q> {
+    QueryError::new(Problem::Invalid, message).into()
 }
 
-fn pipeline(pipeline: &Pipeline) -> Result<()> {
+fn pipeline(pipeline: &Pipeline) -> Result<'_, ()> {
     pipeline.stages.iter().try_for_each(stage)
 }
 
-fn stage(stage: &Stage) -> Result<()> {
+fn stage<'q>(stage: &'q Stage) -> Result<'q, ()> {
     match stage {
         Stage::Spansets(spansets) => self::spansets(spansets),
         Stage::ScalarFilter { left, op, right } => {
             let types = (scalar(left)?, scalar(right)?);
             let text = || format!("{left} {op} {right}");
+            let here = |refusal: Refusal<'q>| refusal.at(Node::Filter(stage));
             if !types.0.matches(types.1) {
-                return Err(invalid(format!("binary operations must operate on the same type: {}", text())));
+                let message = format!("binary operations must operate on the same type: {}", text());
+                return Err(here(invalid(message)).expecting("a number or a duration on both sides"));
             }
             if !types.0.is_numeric() && types.0 != Type::Attribute {
-                return Err(invalid(format!("illegal operation for the given types: {}", text())));
+                let message = format!("illegal operation for the given types: {}", text());
+                return Err(here(invalid(message)).expecting("a number or a duration on both sides"));
             }
             Ok(())
         }
@@ -72,19 +93,21 @@ fn stage(stage: &Stage) -> Result<()> {
             if looks_at_span(of) {
                 return Ok(());
             }
-            Err(invalid(format!("grouping field expressions must reference the span: {of}")))
+            let message = format!("grouping field expressions must reference the span: {of}");
+            Err(invalid(message).at(Node::Expr(of)).expecting("an attribute or an intrinsic among it"))
         }
         Stage::Coalesce => Ok(()),
         Stage::Select(fields) => fields.iter().try_for_each(field),
     }
 }
 
-fn spansets(it: &Spansets) -> Result<()> {
+fn spansets(it: &Spansets) -> Result<'_, ()> {
     match it {
         Spansets::Filter(None) => Ok(()),
         Spansets::Filter(Some(of)) => match expression(of)? {
             Type::Bool | Type::Attribute => Ok(()),
             _ => Err(invalid(format!("span filter field expressions must resolve to a boolean: {it}"))
+                .at(Node::Expr(of))
                 .expecting("a comparison, such as name = \"x\"")),
         },
         Spansets::Binary { left, right, .. } => {
@@ -95,10 +118,10 @@ fn spansets(it: &Spansets) -> Result<()> {
     }
 }
 
-fn field(it: &Field) -> Result<()> {
+fn field(it: &Field) -> Result<'_, ()> {
     match it {
         Field::Attribute(Attribute { of_parent: true, .. }) | Field::Intrinsic(Intrinsic::Parent) => {
-            Err(QueryError::new(Problem::NotAnswered, "parent not yet supported"))
+            Err(QueryError::new(Problem::NotAnswered, "parent not yet supported").into())
         }
         _ => Ok(()),
     }
@@ -106,7 +129,7 @@ fn field(it: &Field) -> Result<()> {
 
 /// The type of an expression that makes sense. Left sides are walked in a loop, since a chain of operators is
 /// as deep as it is long.
-fn expression(it: &Expr) -> Result<Type> {
+fn expression(it: &Expr) -> Result<'_, Type> {
     let (first, chain) = it.left_chain();
     let mut kind = operand(first)?;
     for link in chain {
@@ -115,10 +138,13 @@ fn expression(it: &Expr) -> Result<Type> {
     Ok(kind)
 }
 
-fn operand(it: &Expr) -> Result<Type> {
+fn operand(it: &Expr) -> Result<'_, Type> {
     match it {
         Expr::Literal(literal) => Ok(literal.kind()),
-        Expr::Field(of) => field(of).map(|()| of.kind()),
+        Expr::Field(of) => match field(of) {
+            Ok(()) => Ok(of.kind()),
+            Err(refusal) => Err(refusal.at(Node::Expr(it))),
+        },
         Expr::Binary { .. } => expression(it),
         Expr::Unary(op, inner) => {
             let kind = expression(inner)?;
@@ -129,25 +155,39 @@ fn operand(it: &Expr) -> Result<Type> {
             if fits || kind == Type::Attribute {
                 return Ok(kind);
             }
-            Err(invalid(format!("illegal operation for the given type: {it}")))
+            let expected = match op {
+                UnaryOp::Neg => "a number after the minus",
+                UnaryOp::Not => "a boolean after the !; parentheses around a comparison",
+            };
+            let message = format!("illegal operation for the given type: {it}");
+            Err(invalid(message).at(Node::Expr(it)).expecting(expected))
         }
     }
 }
 
-fn binary(link: &Link<'_>, a: Type, b: Type) -> Result<Type> {
+fn binary<'q>(link: &Link<'q>, a: Type, b: Type) -> Result<'q, Type> {
     let Link { it, op, left, right } = *link;
+    binary_types(it, op, left, right, a, b).map_err(|refusal| refusal.at(Node::Expr(it)))
+}
+
+fn binary_types<'q>(
+    it: &'q Expr,
+    op: BinaryOp,
+    left: &'q Expr,
+    right: &'q Expr,
+    a: Type,
+    b: Type,
+) -> Result<'q, Type> {
     if a == Type::Nil || b == Type::Nil {
         return nil(it, op, left, right);
     }
     if !a.matches(b) {
         let error = invalid(format!("binary operations must operate on the same type: {it}"));
-        return Err(match hint(a, b) {
-            Some(expected) => error.expecting(expected),
-            None => error,
-        });
+        return Err(error.expecting(hint(a, b)));
     }
-    if !operates_on(op, a) || !operates_on(op, b) {
-        return Err(invalid(format!("illegal operation for the given types: {it}")));
+    if let Some(kind) = [a, b].into_iter().find(|kind| !operates_on(op, *kind)) {
+        let message = format!("illegal operation for the given types: {it}");
+        return Err(invalid(message).expecting(operators(kind)));
     }
     if let BinaryOp::Compare(compare) = op
         && compare.is_regex()
@@ -156,7 +196,7 @@ fn binary(link: &Link<'_>, a: Type, b: Type) -> Result<Type> {
             return Err(invalid(format!("illegal operation for the given types: {it}"))
                 .expecting("a string on the right of =~ and !~"));
         };
-        regex(pattern)?;
+        regex(pattern).map_err(|error| Refusal::from(error).at(Node::Expr(right)))?;
     }
     Ok(match op {
         BinaryOp::And | BinaryOp::Or | BinaryOp::Compare(_) => Type::Bool,
@@ -168,7 +208,7 @@ fn binary(link: &Link<'_>, a: Type, b: Type) -> Result<Type> {
 }
 
 /// `x = nil` and `x != nil`: nil goes with these two operators alone, and some fields always are.
-fn nil(it: &Expr, op: BinaryOp, left: &Expr, right: &Expr) -> Result<Type> {
+fn nil<'q>(it: &'q Expr, op: BinaryOp, left: &'q Expr, right: &'q Expr) -> Result<'q, Type> {
     if !matches!(op, BinaryOp::Compare(Compare::Eq | Compare::Ne)) {
         return Err(
             invalid(format!("illegal operation for the given types: {it}")).expecting("= nil or != nil")
@@ -210,13 +250,26 @@ fn operates_on(op: BinaryOp, kind: Type) -> bool {
 }
 
 /// What a value that is held against the wrong type would have to be.
-fn hint(a: Type, b: Type) -> Option<&'static str> {
-    [a, b].into_iter().find_map(|kind| match kind {
+fn hint(a: Type, b: Type) -> &'static str {
+    let named = [a, b].into_iter().find_map(|kind| match kind {
         Type::Status => Some("error, ok or unset, without quotes"),
         Type::Kind => Some("server, client, producer, consumer, internal or unspecified, without quotes"),
         Type::Duration => Some("a duration without quotes, such as 10ms or 1.5s"),
+        Type::Bool => Some("true or false, or a comparison in parentheses"),
         _ => None,
-    })
+    });
+    named.unwrap_or("two texts, or two numbers")
+}
+
+/// What can be done with values of a type.
+fn operators(kind: Type) -> &'static str {
+    match kind {
+        Type::Bool => "&&, ||, = or != between booleans",
+        Type::String => "= != =~ !~ < <= > >= between texts",
+        Type::Nil | Type::Status | Type::Kind => "= or !=",
+        Type::Int | Type::Float | Type::Duration => "= != < <= > >= or arithmetic between numbers",
+        Type::Attribute => "an operator that fits the attribute",
+    }
 }
 
 /// Whether an expression depends on the span.
@@ -229,7 +282,7 @@ fn looks_at_span(it: &Expr) -> bool {
     }
 }
 
-fn scalar(it: &Scalar) -> Result<Type> {
+fn scalar(it: &Scalar) -> Result<'_, Type> {
     match it {
         Scalar::Literal(literal) => Ok(literal.kind()),
         Scalar::Aggregate(Aggregate::Count, None) => Ok(Type::Int),
@@ -240,13 +293,15 @@ fn scalar(it: &Scalar) -> Result<Type> {
             .expecting("a number of the span, such as duration")),
         Scalar::Aggregate(_, Some(of)) => {
             let kind = expression(of)?;
+            let wrong = |must: &str, expected: &str| {
+                let message = format!("aggregate field expressions must {must}: {it}");
+                Err(invalid(message).at(Node::Expr(of)).expecting(expected))
+            };
             if !kind.is_numeric() && kind != Type::Attribute {
-                return Err(invalid(format!(
-                    "aggregate field expressions must resolve to a number type: {it}"
-                )));
+                return wrong("resolve to a number type", "a number or a duration of the span");
             }
             if !looks_at_span(of) {
-                return Err(invalid(format!("aggregate field expressions must reference the span: {it}")));
+                return wrong("reference the span", "an attribute or an intrinsic among it");
             }
             Ok(kind)
         }
@@ -270,7 +325,7 @@ fn scalar(it: &Scalar) -> Result<Type> {
     }
 }
 
-fn metrics(it: &Metrics) -> Result<()> {
+fn metrics(it: &Metrics) -> Result<'_, ()> {
     match it {
         Metrics::Number(literal) if literal.kind().is_numeric() => Ok(()),
         Metrics::Number(literal) => Err(invalid(format!("illegal operation for the given types: {literal}"))),
@@ -286,7 +341,7 @@ fn metrics(it: &Metrics) -> Result<()> {
     }
 }
 
-fn function(it: &Function) -> Result<()> {
+fn function(it: &Function) -> Result<'_, ()> {
     it.of.iter().chain(&it.by).try_for_each(field)?;
     let kind = it.of.as_ref().map(Field::kind);
     if kind.is_some_and(|kind| !kind.is_numeric() && kind != Type::Attribute) {
@@ -307,7 +362,7 @@ fn function(it: &Function) -> Result<()> {
     }
 }
 
-fn quantiles(it: &Function) -> Result<()> {
+fn quantiles(it: &Function) -> Result<'_, ()> {
     if it.numbers.is_empty() {
         return Err(invalid(format!("quantile_over_time without a quantile: {it}"))
             .expecting("one or more numbers from 0 to 1 after the field"));
@@ -325,7 +380,7 @@ fn quantiles(it: &Function) -> Result<()> {
     Ok(())
 }
 
-fn compare(it: &Function) -> Result<()> {
+fn compare(it: &Function) -> Result<'_, ()> {
     it.selection.iter().try_for_each(spansets)?;
     let whole = it.numbers.iter().all(|number| matches!(number, Literal::Int(value) if *value >= 0));
     if !whole || !matches!(it.numbers.len(), 0 | 1 | 3) {
@@ -336,7 +391,7 @@ fn compare(it: &Function) -> Result<()> {
     Ok(())
 }
 
-fn second_stage(kind: FunctionKind, it: &SecondStage) -> Result<()> {
+fn second_stage(kind: FunctionKind, it: &SecondStage) -> Result<'_, ()> {
     if kind == FunctionKind::Compare {
         return Err(invalid("`compare()` cannot be used with second stage functions"));
     }

@@ -18,6 +18,7 @@ impl Parser<'_> {
     /// Reads an expression whose operators bind at least as tight as `level`.
     fn climb(&mut self, level: u8) -> Result<Expr> {
         self.deeper(|parser| {
+            let first = parser.at;
             let mut left = parser.operand()?;
             while let Some(op) = parser.sign().and_then(BinaryOp::from_sign).filter(|op| op.level() >= level)
             {
@@ -26,21 +27,30 @@ impl Parser<'_> {
                 // `^` is the only operator that groups to the right.
                 let next = if op == BinaryOp::Pow { op.level() } else { op.level() + 1 };
                 let right = parser.climb(next)?;
-                left = Expr::Binary { op, left: Box::new(left), right: Box::new(right) };
+                left = parser.made(first, Expr::Binary { op, left: Box::new(left), right: Box::new(right) });
             }
             Ok(left)
         })
     }
 
+    /// Notes where an expression stands: from the token `first` up to here.
+    fn made(&mut self, first: usize, it: Expr) -> Expr {
+        let span = self.since(first);
+        self.places.exprs.push(span);
+        it
+    }
+
     fn operand(&mut self) -> Result<Expr> {
+        let first = self.at;
         if self.eat("!") {
             self.count_operator()?;
-            return Ok(Expr::Unary(UnaryOp::Not, Box::new(self.climb(NOT_LEVEL)?)));
+            let operand = self.climb(NOT_LEVEL)?;
+            return Ok(self.made(first, Expr::Unary(UnaryOp::Not, Box::new(operand))));
         }
         if self.eat("-") {
             self.count_operator()?;
             let operand = self.deeper(Self::operand)?;
-            return Ok(Expr::Unary(UnaryOp::Neg, Box::new(operand)));
+            return Ok(self.made(first, Expr::Unary(UnaryOp::Neg, Box::new(operand))));
         }
         if self.eat("(") {
             let inner = self.climb(0)?;
@@ -49,13 +59,13 @@ impl Parser<'_> {
         }
         if let Some(literal) = self.peek_literal() {
             self.at += 1;
-            return Ok(Expr::Literal(literal));
+            return Ok(self.made(first, Expr::Literal(literal)));
         }
         match self.peek() {
             Token::Attribute(attribute) => {
                 let field = Field::Attribute(attribute.clone());
                 self.at += 1;
-                Ok(Expr::Field(field))
+                Ok(self.made(first, Expr::Field(field)))
             }
             Token::Word(word) => {
                 let Some(intrinsic) = Intrinsic::from_name(word) else {
@@ -65,7 +75,7 @@ impl Parser<'_> {
                     ));
                 };
                 self.at += 1;
-                Ok(Expr::Field(Field::Intrinsic(intrinsic)))
+                Ok(self.made(first, Expr::Field(Field::Intrinsic(intrinsic))))
             }
             _ => Err(self.unexpected("an attribute, an intrinsic, a value or (")),
         }

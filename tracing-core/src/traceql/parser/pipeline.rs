@@ -112,6 +112,7 @@ impl Parser<'_> {
 
     fn term(&mut self, level: u8) -> Result<Term> {
         self.deeper(|parser| {
+            let first = parser.at;
             let mut left = parser.operand_term()?;
             while let Some(sign) = parser.sign() {
                 let Some(bound) = binding(sign).filter(|&bound| bound >= level) else { break };
@@ -128,6 +129,10 @@ impl Parser<'_> {
                     parser.at = at;
                     return Err(parser.unexpected("spansets on both sides, or scalars on both sides"));
                 };
+                if let Term::Filter(_) = joined {
+                    let span = parser.since(first);
+                    parser.places.filters.push(span);
+                }
                 left = joined;
             }
             Ok(left)
