@@ -16,6 +16,7 @@ mod parser;
 mod places;
 mod plan;
 mod regex;
+mod strict;
 mod strings;
 mod suggest;
 pub mod syntax;
@@ -45,14 +46,15 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
     read(text).map(|parsed| parsed.query)
 }
 
-/// As [`parse`], and refuses what Tempo refuses: operators between a pipeline in parentheses and spansets
-/// without them, `({ … } | count() > 3) && { … }`.
+/// As [`parse`], and refuses what Tempo refuses though it could be answered: operators between a pipeline in
+/// parentheses and spansets without them (`({ … } | count() > 3) && { … }`), and comparisons of scalars other than an
+/// aggregate with a value.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_strict(text: &str) -> Result<Query, QueryError> {
     let parser::Parsed { query, beyond_tempo, .. } = read(text)?;
-    beyond_tempo.map_or(Ok(query), Err)
+    beyond_tempo.or_else(|| strict::refusal(&query)).map_or(Ok(query), Err)
 }
 
 fn read(text: &str) -> Result<parser::Parsed, QueryError> {

@@ -90,7 +90,8 @@ impl Retention {
         hash.write_i64(default.as_secs());
         let mut parsed = Vec::with_capacity(rules.len());
         for (rule, (query, keep)) in rules.iter().enumerate() {
-            let plan = traceql::parse(query).and_then(|query| Plan::search(&query));
+            let plan = traceql::parse(query)
+                .and_then(|query| query.of_spans().and_then(|query| Plan::search(&query)));
             let plan = plan.map_err(|error| RuleError::Query { rule, error })?;
             if *keep <= SignedDuration::ZERO {
                 return Err(RuleError::Keep { rule });

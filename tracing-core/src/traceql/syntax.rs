@@ -1,5 +1,6 @@
 //! The syntax tree of a query, as written: nothing is folded or rewritten here.
 
+use super::error::{Problem, QueryError};
 use super::field::Field;
 use super::operator::{BinaryOp, SpansetOp, UnaryOp};
 use super::value::Literal;
@@ -11,6 +12,22 @@ pub struct Query {
     pub root: Root,
     /// `with (name=value, …)`
     pub hints: Vec<Hint>,
+}
+
+impl Query {
+    /// The query, if it asks for spans.
+    ///
+    /// # Errors
+    /// It asks for series.
+    pub fn of_spans(self) -> Result<Self, QueryError> {
+        match self.root {
+            Root::Pipeline(_) => Ok(self),
+            Root::Metrics(_) => {
+                Err(QueryError::new(Problem::Invalid, "a query for series selects no traces")
+                    .expecting("a query for spans, such as { status = error }"))
+            }
+        }
+    }
 }
 
 /// What a query asks for.

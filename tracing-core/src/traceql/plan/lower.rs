@@ -6,24 +6,24 @@ use super::{Condition, Expr, FieldId, Matcher, Plan, Source, SpansetPlan, StageP
 use crate::traceql::arithmetic;
 use crate::traceql::error::{Problem, QueryError};
 use crate::traceql::field::Field;
-use crate::traceql::operator::{BinaryOp, Compare, UnaryOp};
-use crate::traceql::syntax::{self, Aggregate, Pipeline, Query, Root, Scalar, Spansets, Stage};
+use crate::traceql::operator::{BinaryOp, Compare, SpansetOp, UnaryOp};
+use crate::traceql::syntax::{self, Aggregate, Metrics, Pipeline, Query, Root, Scalar, Spansets, Stage};
 use crate::traceql::validate::regex;
 use crate::traceql::value::Literal;
 
 type Result<T> = std::result::Result<T, QueryError>;
 
 impl Plan {
-    /// The plan of a search.
+    /// The plan of a search. Of a query for series it is the spans that these count, as Tempo searches it.
     ///
     /// # Errors
     /// A [`QueryError`] that names the part of a valid query that is not answered yet.
     pub fn search(query: &Query) -> Result<Self> {
-        let Root::Pipeline(pipeline) = &query.root else {
-            return Err(QueryError::not_answered("metrics queries are"));
-        };
         let mut builder = Builder::default();
-        let (spansets, stages) = builder.pipeline(pipeline)?;
+        let (spansets, stages) = match &query.root {
+            Root::Pipeline(pipeline) => builder.pipeline(pipeline)?,
+            Root::Metrics(metrics) => (builder.counted(metrics)?, Vec::new()),
+        };
         Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true })
     }
 }
@@ -54,6 +54,21 @@ impl Builder {
         }
         let everything = SpansetPlan::Filter(Expr::Constant(Literal::Bool(true)));
         Ok((spansets.unwrap_or(everything), stages))
+    }
+
+    /// The spans that a query for series counts: those of any of its parts.
+    fn counted(&mut self, metrics: &Metrics) -> Result<SpansetPlan> {
+        Ok(match metrics {
+            Metrics::Query { spans, .. } => match self.pipeline(spans)? {
+                (first, stages) if stages.is_empty() => first,
+                (first, stages) => SpansetPlan::Pipeline(Box::new(first), stages),
+            },
+            Metrics::Number(_) => SpansetPlan::Filter(Expr::Constant(Literal::Bool(false))),
+            Metrics::Binary { left, right, .. } => {
+                let sides = [self.counted(left)?, self.counted(right)?];
+                SpansetPlan::Binary(SpansetOp::Or, Box::new(sides))
+            }
+        })
     }
 
     fn stage(&mut self, stage: &Stage) -> Result<Option<StagePlan>> {
@@ -92,14 +107,24 @@ impl Builder {
         let BinaryOp::Compare(op) = op else {
             return Err(QueryError::not_answered(&format!("comparing scalars with {op} is")));
         };
-        match (left, right) {
-            (Scalar::Aggregate(aggregate, of), Scalar::Literal(literal)) => {
+        let (aggregated, op, value) = match (value(left), value(right)) {
+            (None, Some(value)) => (left, op, value),
+            (Some(value), None) => (right, op.mirrored(), value),
+            _ => (left, op, Literal::Nil),
+        };
+        match (aggregated, value) {
+            (Scalar::Aggregate(aggregate, of), value) if value != Literal::Nil => {
                 let of = match of {
                     Some(of) if *aggregate != Aggregate::Count => Some(self.expression(of)?),
                     _ => None,
                 };
-                let condition = Condition { op, value: Matcher::Literal(literal.clone()) };
-                Ok(StagePlan::Aggregate { name: left.to_string(), aggregate: *aggregate, of, condition })
+                let condition = Condition { op, value: Matcher::Literal(value) };
+                Ok(StagePlan::Aggregate {
+                    name: aggregated.to_string(),
+                    aggregate: *aggregate,
+                    of,
+                    condition,
+                })
             }
             _ => Err(QueryError::not_answered(&format!(
                 "comparing scalars other than an aggregate with a value ({left} {op} {right}) is"
@@ -236,6 +261,15 @@ impl Builder {
         let source = Source { field: field.clone(), visible: Visible::Where(Vec::new()), shows_nil: false };
         self.sources.push(source);
         self.sources.len() - 1
+    }
+}
+
+/// The value of a scalar without aggregates.
+fn value(it: &Scalar) -> Option<Literal> {
+    match it {
+        Scalar::Literal(literal) => Some(literal.clone()),
+        Scalar::Binary { op, left, right } => Some(arithmetic::binary(*op, &value(left)?, &value(right)?)),
+        Scalar::Aggregate(..) | Scalar::Pipeline(_) => None,
     }
 }
 

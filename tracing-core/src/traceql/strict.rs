@@ -1,0 +1,42 @@
+//! What Tempo reads and does not answer, and is answered here unless its rules are asked for.
+
+use super::error::{Problem, QueryError};
+use super::syntax::{Metrics, Pipeline, Query, Root, Scalar, Spansets, Stage};
+
+/// How Tempo refuses a query, where it does.
+pub(crate) fn refusal(query: &Query) -> Option<QueryError> {
+    match &query.root {
+        Root::Pipeline(of) => pipeline(of),
+        Root::Metrics(of) => metrics(of),
+    }
+}
+
+fn metrics(it: &Metrics) -> Option<QueryError> {
+    match it {
+        Metrics::Number(_) => None,
+        Metrics::Query { spans, .. } => pipeline(spans),
+        Metrics::Binary { left, right, .. } => metrics(left).or_else(|| metrics(right)),
+    }
+}
+
+fn pipeline(it: &Pipeline) -> Option<QueryError> {
+    it.stages.iter().find_map(|stage| match stage {
+        Stage::Spansets(of) => spansets(of),
+        Stage::ScalarFilter { left: Scalar::Aggregate(..), right: Scalar::Literal(_), .. } => None,
+        Stage::ScalarFilter { left, op, right } => {
+            let message = format!(
+                "scalar filters other than of an aggregate and a value not yet supported: {left} {op} {right}"
+            );
+            Some(QueryError::new(Problem::NotAnswered, message))
+        }
+        Stage::Scalar(_) | Stage::By(_) | Stage::Coalesce | Stage::Select(_) => None,
+    })
+}
+
+fn spansets(it: &Spansets) -> Option<QueryError> {
+    match it {
+        Spansets::Filter(_) => None,
+        Spansets::Binary { left, right, .. } => spansets(left).or_else(|| spansets(right)),
+        Spansets::Pipeline(inner) => pipeline(inner),
+    }
+}
