@@ -98,7 +98,7 @@ impl<'p> Translator<'p> {
                 Some(class) => {
                     self.chars.next();
                     let negated = if c.is_ascii_uppercase() { "^" } else { "" };
-                    self.out.push_str(&format!("[{negated}{class}]"));
+                    self.out.extend(["[", negated, class, "]"]);
                 }
                 None => self.character_escape()?,
             },
@@ -117,7 +117,7 @@ impl<'p> Translator<'p> {
                 self.out.extend(['\\', c]);
                 if self.take('{') {
                     self.out.push('{');
-                    while let Some((_, c)) = self.chars.next() {
+                    for (_, c) in self.chars.by_ref() {
                         self.out.push(c);
                         if c == '}' {
                             break;
@@ -134,7 +134,7 @@ impl<'p> Translator<'p> {
                     self.chars.next();
                 }
                 let code = u32::from_str_radix(&digits, 8).unwrap_or_default();
-                self.out.push_str(&format!("\\x{{{code:x}}}"));
+                self.out.extend(["\\x{", &format!("{code:x}"), "}"]);
             }
             c if c.is_ascii() && !c.is_ascii_alphanumeric() => push_literal(&mut self.out, c),
             c => return Err(format!("invalid escape sequence: `\\{c}`")),
@@ -217,7 +217,7 @@ impl<'p> Translator<'p> {
         self.chars.next();
         self.chars.next();
         let negated = if c.is_ascii_uppercase() { "^" } else { "" };
-        self.out.push_str(&format!("[{negated}{class}]"));
+        self.out.extend(["[", negated, class, "]"]);
         true
     }
 

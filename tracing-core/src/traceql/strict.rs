@@ -22,15 +22,18 @@ fn metrics(it: &Metrics) -> Option<QueryError> {
 fn pipeline(it: &Pipeline) -> Option<QueryError> {
     it.stages.iter().find_map(|stage| match stage {
         Stage::Spansets(of) => spansets(of),
-        Stage::ScalarFilter { left: Scalar::Aggregate(..), right: Scalar::Literal(_), .. } => None,
-        Stage::ScalarFilter { left, op, right } => {
-            let message = format!(
-                "scalar filters other than of an aggregate and a value not yet supported: {left} {op} {right}"
-            );
-            Some(QueryError::new(Problem::NotAnswered, message))
-        }
+        Stage::ScalarFilter { left, op, right } => scalars(left, right).then(|| {
+            let what =
+                format!("comparing scalars other than an aggregate with a value ({left} {op} {right})");
+            QueryError::new(Problem::NotAnswered, format!("{what} not yet supported"))
+        }),
         Stage::Scalar(_) | Stage::By(_) | Stage::Coalesce | Stage::Select(_) => None,
     })
+}
+
+/// Whether two scalars are not an aggregate and a value.
+fn scalars(left: &Scalar, right: &Scalar) -> bool {
+    !matches!((left, right), (Scalar::Aggregate(..), Scalar::Literal(_)))
 }
 
 fn spansets(it: &Spansets) -> Option<QueryError> {

@@ -20,7 +20,7 @@ pub(super) enum Piece<'a> {
     Sign(&'a str),
 }
 
-impl<'a> Piece<'a> {
+impl Piece<'_> {
     /// The word in lower case, if it is one.
     fn lower(&self) -> Option<String> {
         match self {

@@ -41,7 +41,8 @@ impl Writer<'_, '_> {
 
     fn put(&mut self, text: &str) {
         let tight = text == ")" || text == "," || self.out.is_empty() || self.out.ends_with(['(', '!', '-']);
-        if !tight && !(text == "(" && self.out.ends_with(|c: char| c.is_alphanumeric() || c == '_')) {
+        let call = text == "(" && self.out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        if !tight && !call {
             self.out.push(' ');
         }
         self.out.push_str(text);
@@ -231,9 +232,10 @@ impl Writer<'_, '_> {
                 let (least, and, most) = (self.operand(field)?, self.peek(0)?.is_word("and"), 1);
                 self.at += most;
                 let most = self.operand(field).filter(|_| and)?;
-                match negated {
-                    false => format!("({field} >= {least} && {field} <= {most})"),
-                    true => format!("({field} < {least} || {field} > {most})"),
+                if negated {
+                    format!("({field} < {least} || {field} > {most})")
+                } else {
+                    format!("({field} >= {least} && {field} <= {most})")
                 }
             }
             _ => {

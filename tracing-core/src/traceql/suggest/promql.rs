@@ -75,7 +75,7 @@ fn selector<'p, 'a>(pieces: &'p [Piece<'a>], series: &mut Series) -> Option<&'p 
     };
     let end = pieces.iter().position(|piece| piece.is_sign("}"))?;
     let inside = pieces.get(..end)?.strip_prefix(&[Piece::Sign("{")])?;
-    series.filter = conditions::rewrite(inside).trim().to_owned();
+    conditions::rewrite(inside).trim().clone_into(&mut series.filter);
     let mut rest = pieces.get(end + 1..)?;
     if let [Piece::Sign("["), Piece::Word(_), Piece::Sign("]"), after @ ..] = rest {
         rest = after;

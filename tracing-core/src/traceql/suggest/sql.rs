@@ -20,15 +20,15 @@ pub(super) fn query(pieces: &[Piece<'_>]) -> Option<String> {
     let filter = clause("where").map(conditions::rewrite).unwrap_or_default();
     let mut query = format!("{{ {filter} }}");
     if let Some(by) = clause("group").and_then(|group| group.get(1..)).and_then(|by| columns(by).pop()) {
-        query.push_str(&format!(" | by({by})"));
+        query.extend([" | by(", &by, ")"]);
     }
     if let Some(having) = clause("having") {
         let counted: Vec<_> = having.iter().filter(|piece| **piece != Piece::Word("*")).cloned().collect();
-        query.push_str(&format!(" | {}", conditions::rewrite(&counted)));
+        query.extend([" | ", &conditions::rewrite(&counted)]);
     }
     let shown = clause("select").map(columns).unwrap_or_default();
     if !shown.is_empty() {
-        query.push_str(&format!(" | select({})", shown.join(", ")));
+        query.extend([" | select(", &shown.join(", "), ")"]);
     }
     Some(query)
 }
