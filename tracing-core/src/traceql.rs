@@ -30,7 +30,7 @@ pub use error::{Problem, QueryError};
 pub use field::{Attribute, Field, Intrinsic, Scope};
 pub use legacy::{parse_bound, parse_tags};
 pub use operator::{BinaryOp, Compare, Keep, Relation, SpansetOp, UnaryOp};
-pub use plan::{Condition, Expr, FieldId, Matcher, Plan, Source, SpansetPlan, StagePlan, Visible};
+pub use plan::{Condition, Expr, FieldId, Matcher, Plan, SKIP_HINT, Source, SpansetPlan, StagePlan, Visible};
 pub use syntax::Query;
 pub use value::{Kind, Literal, Status, Type};
 

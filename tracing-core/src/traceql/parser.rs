@@ -23,6 +23,9 @@ pub(crate) const MAX_DEPTH: usize = 100;
 /// Most operators between spansets, scalars and stages.
 pub(crate) const MAX_STAGES: usize = 100;
 
+/// Most regular expressions of a query; each takes time and memory to compile.
+pub(crate) const MAX_REGEXES: usize = 100;
+
 /// Most operators of a query. It bounds the height of the tree, over which the later passes recurse.
 pub(crate) const MAX_OPERATORS: usize = 1000;
 
@@ -45,6 +48,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed> {
         depth: 0,
         operators: 0,
         stages: 0,
+        regexes: 0,
         places: Places::default(),
         beyond_tempo: None,
     };
@@ -71,6 +75,7 @@ struct Parser<'a> {
     depth: usize,
     operators: usize,
     stages: usize,
+    regexes: usize,
     places: Places,
     beyond_tempo: Option<QueryError>,
 }
@@ -169,6 +174,16 @@ impl<'a> Parser<'a> {
             let message = format!("query has more than {MAX_OPERATORS} operators");
             return Err(QueryError::new(Problem::TooLarge, message)
                 .expecting("fewer; alternatives of one field can be one regular expression"));
+        }
+        Ok(())
+    }
+
+    /// Counts one regular expression.
+    fn count_regex(&mut self) -> Result<()> {
+        self.regexes += 1;
+        if self.regexes > MAX_REGEXES {
+            let message = format!("query has more than {MAX_REGEXES} regular expressions");
+            return Err(QueryError::new(Problem::TooLarge, message).expecting("alternatives: a|b|c"));
         }
         Ok(())
     }

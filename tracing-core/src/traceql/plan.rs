@@ -17,8 +17,10 @@ use super::value::Literal;
 
 mod ids;
 mod lower;
+mod rewrite;
 
 pub(crate) use lower::Builder;
+pub use rewrite::SKIP_HINT;
 
 /// A query, ready to be held against spans.
 #[derive(Clone, Debug)]
@@ -74,6 +76,8 @@ pub enum Matcher {
     Regex(Arc<Regex>),
     /// Text in lower case that must occur in the value's text, its case ignored. For searches by tags.
     Contains(String),
+    /// Any of these; with an operator that is negative, none. Made by rules alone.
+    AnyOf(Arc<[Self]>),
 }
 
 /// An expression over one span.

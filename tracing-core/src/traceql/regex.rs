@@ -8,8 +8,11 @@ use std::str::CharIndices;
 
 use regex::{Regex, RegexBuilder};
 
-/// Largest compiled regular expression, in bytes.
-const MAX_BYTES: usize = 1 << 20;
+/// Largest compiled regular expression, in bytes: a hundred of them, as many as a query may have, fit into 64 MiB.
+const MAX_BYTES: usize = 384 << 10;
+
+/// Most classes by Unicode property: each takes several kilobytes before anything is compiled.
+const MAX_PROPERTIES: usize = 1000;
 
 /// Most repetitions that Go takes.
 const MAX_REPEAT: u32 = 1000;
@@ -44,11 +47,13 @@ struct Translator<'p> {
     pattern: &'p str,
     chars: Peekable<CharIndices<'p>>,
     out: String,
+    properties: usize,
 }
 
 impl<'p> Translator<'p> {
     fn new(pattern: &'p str) -> Self {
-        Self { pattern, chars: pattern.char_indices().peekable(), out: String::with_capacity(pattern.len()) }
+        let chars = pattern.char_indices().peekable();
+        Self { pattern, chars, out: String::with_capacity(pattern.len()), properties: 0 }
     }
 
     fn run(mut self) -> Result<String, String> {
@@ -115,6 +120,10 @@ impl<'p> Translator<'p> {
             'a' | 'f' | 'n' | 'r' | 't' | 'v' => self.out.extend(['\\', c]),
             'p' | 'P' | 'x' => {
                 self.out.extend(['\\', c]);
+                self.properties += usize::from(c != 'x');
+                if self.properties > MAX_PROPERTIES {
+                    return Err(format!("more than {MAX_PROPERTIES} classes by property"));
+                }
                 if self.take('{') {
                     self.out.push('{');
                     for (_, c) in self.chars.by_ref() {
@@ -342,5 +351,6 @@ mod tests {
             assert!(whole_match(pattern).is_err(), "{pattern}");
         }
         assert!(whole_match("(a{1000}){1000}").unwrap_err().contains("bytes"));
+        assert!(whole_match(&r"\pL".repeat(1001)).unwrap_err().contains("1000 classes"));
     }
 }

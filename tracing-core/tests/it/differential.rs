@@ -11,7 +11,8 @@ use tracing_core::block::{Footer, Meta, Scan, Step, WriteOptions, write};
 use tracing_core::model::{BlockId, Tenant};
 use tracing_core::table::evaluate::{self, OwnedValue, TraceHit};
 use tracing_core::table::{Projection, SpanTable};
-use tracing_core::traceql::{Plan, parse};
+use tracing_core::traceql::syntax::Hint;
+use tracing_core::traceql::{Literal, Plan, SKIP_HINT, parse};
 
 use traces::{Random, Trace};
 
@@ -98,6 +99,12 @@ fn check(seed: u64, traces: &[Trace], table: &SpanTable, stored: Option<&Stored>
     let matches = evaluate::search(&plan, table, None, None);
     let found = answer(evaluate::hits(&plan, table, &matches, usize::MAX));
     assert_eq!(found, expected, "seed {seed}: {text}\n{traces:#?}");
+    let mut as_written = query;
+    as_written.hints.push(Hint { name: SKIP_HINT.to_owned(), value: Literal::Bool(true) });
+    let plan_as_written = Plan::search(&as_written).expect("a plan with rules is one without");
+    let matches = evaluate::search(&plan_as_written, table, None, None);
+    let found = answer(evaluate::hits(&plan_as_written, table, &matches, usize::MAX));
+    assert_eq!(found, expected, "seed {seed}, as written: {text}\n{traces:#?}");
     if let Some(stored) = stored {
         assert_eq!(stored.answer(&plan), expected, "seed {seed}, from a block: {text}\n{traces:#?}");
     }

@@ -127,6 +127,10 @@ impl Asking<'_> {
     }
 
     fn test(&self, id: FieldId, condition: &Condition) -> bool {
+        if let Matcher::AnyOf(any) = &condition.value {
+            let one = |value: &Matcher| self.test(id, &Condition { op: condition.op, value: value.clone() });
+            return if condition.op.is_negative() { any.iter().all(one) } else { any.iter().any(one) };
+        }
         match self.asked(id) {
             None => true,
             Some(Asked::Attribute(attribute)) => any_place(attribute, |place| {
@@ -203,7 +207,7 @@ fn between(least: Datum<'_>, most: Datum<'_>, condition: &Condition) -> bool {
     let literal = match &condition.value {
         Matcher::Literal(literal) => literal,
         Matcher::Regex(_) => return false,
-        Matcher::Contains(_) => return true,
+        Matcher::Contains(_) | Matcher::AnyOf(_) => return true,
     };
     let Some(literal) = Datum::from_literal(literal) else { return true };
     match condition.op {
@@ -238,7 +242,13 @@ impl Field {
             (Compare::Eq, Matcher::Literal(Literal::String(text))) => {
                 !hashed || filter.may_hold(Seed::new(self.place, &self.name).text(text))
             }
-            (_, Matcher::Literal(Literal::String(_)) | Matcher::Regex(_) | Matcher::Contains(_)) => true,
+            (
+                _,
+                Matcher::Literal(Literal::String(_))
+                | Matcher::Regex(_)
+                | Matcher::Contains(_)
+                | Matcher::AnyOf(_),
+            ) => true,
             // A text and a value of another type do not compare.
             (_, Matcher::Literal(_)) => false,
         }

@@ -91,15 +91,21 @@ pub(crate) fn compare(op: Compare, a: Datum<'_>, b: Datum<'_>) -> bool {
 
 /// Whether a value satisfies a condition.
 pub(crate) fn satisfies(condition: &Condition, datum: Datum<'_>) -> bool {
-    match &condition.value {
+    meets(condition.op, &condition.value, datum)
+}
+
+fn meets(op: Compare, value: &Matcher, datum: Datum<'_>) -> bool {
+    match value {
         Matcher::Literal(literal) => {
-            Datum::from_literal(literal).is_some_and(|literal| compare(condition.op, datum, literal))
+            Datum::from_literal(literal).is_some_and(|literal| compare(op, datum, literal))
         }
         Matcher::Regex(regex) => match datum {
-            Datum::Text(text) => regex.is_match(text) != condition.op.is_negative(),
+            Datum::Text(text) => regex.is_match(text) != op.is_negative(),
             _ => false,
         },
         Matcher::Contains(part) => datum.text().to_lowercase().contains(part),
+        Matcher::AnyOf(any) if op.is_negative() => any.iter().all(|value| meets(op, value, datum)),
+        Matcher::AnyOf(any) => any.iter().any(|value| meets(op, value, datum)),
     }
 }
 

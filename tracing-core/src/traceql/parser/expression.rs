@@ -23,6 +23,9 @@ impl Parser<'_> {
             while let Some(op) = parser.sign().and_then(BinaryOp::from_sign).filter(|op| op.level() >= level)
             {
                 parser.count_operator()?;
+                if matches!(op, BinaryOp::Compare(compare) if compare.is_regex()) {
+                    parser.count_regex()?;
+                }
                 parser.at += 1;
                 // `^` is the only operator that groups to the right.
                 let next = if op == BinaryOp::Pow { op.level() } else { op.level() + 1 };

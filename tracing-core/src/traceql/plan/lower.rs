@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::rewrite::Rewriter;
 use super::{Condition, Expr, FieldId, Matcher, Plan, Source, SpansetPlan, StagePlan, Visible};
 use crate::traceql::arithmetic;
-use crate::traceql::error::{Problem, QueryError};
+use crate::traceql::error::QueryError;
 use crate::traceql::field::Field;
 use crate::traceql::operator::{BinaryOp, Compare, SpansetOp, UnaryOp};
 use crate::traceql::syntax::{self, Aggregate, Metrics, Pipeline, Query, Root, Scalar, Spansets, Stage};
@@ -24,18 +25,16 @@ impl Plan {
             Root::Pipeline(pipeline) => builder.pipeline(pipeline)?,
             Root::Metrics(metrics) => (builder.counted(metrics)?, Vec::new()),
         };
+        let rules = Rewriter::new(&query.hints, &builder.sources);
+        let (spansets, stages) = (rules.spansets(spansets), rules.stages(stages));
         Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true })
     }
 }
-
-/// Most regular expressions of a query; each may take a megabyte.
-const MAX_REGEXES: usize = 100;
 
 /// Collects the fields of a plan while it is built.
 #[derive(Default)]
 pub(crate) struct Builder {
     pub(crate) sources: Vec<Source>,
-    regexes: usize,
 }
 
 impl Builder {
@@ -222,14 +221,7 @@ impl Builder {
                 }
                 return Ok(Expr::Missing(id));
             }
-            Literal::String(pattern) if op.is_regex() => {
-                self.regexes += 1;
-                if self.regexes > MAX_REGEXES {
-                    let message = format!("query has more than {MAX_REGEXES} regular expressions");
-                    return Err(QueryError::new(Problem::TooLarge, message).expecting("alternatives: a|b|c"));
-                }
-                Matcher::Regex(Arc::new(regex(&pattern)?))
-            }
+            Literal::String(pattern) if op.is_regex() => Matcher::Regex(Arc::new(regex(&pattern)?)),
             literal => Matcher::Literal(literal),
         };
         let condition = Condition { op, value };

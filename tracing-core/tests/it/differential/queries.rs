@@ -65,7 +65,8 @@ fn boolean(random: &mut Random, depth: usize) -> String {
 }
 
 fn test(random: &mut Random) -> String {
-    match random.below(10) {
+    match random.below(12) {
+        10 | 11 => several(random),
         0 => {
             let equality = *random.pick(&["=", "!="]);
             if random.one_in(2) {
@@ -81,6 +82,20 @@ fn test(random: &mut Random) -> String {
         6 => format!("{} {} {}", value(random), comparison(random), attribute(random)),
         _ => format!("{} {} {}", attribute(random), comparison(random), value(random)),
     }
+}
+
+/// Several tests of one field, which rules make one of.
+fn several(random: &mut Random) -> String {
+    let field = field(random);
+    let (operator, joint, regular) =
+        *random.pick(&[("=", "||", false), ("!=", "&&", false), ("=~", "||", true), ("!~", "&&", true)]);
+    let tests: Vec<String> = (0..2 + random.below(2))
+        .map(|_| {
+            let value = if regular { regex(random) } else { value(random) };
+            format!("{field} {operator} {value}")
+        })
+        .collect();
+    format!("({})", tests.join(&format!(" {joint} ")))
 }
 
 fn intrinsic_test(random: &mut Random) -> String {
