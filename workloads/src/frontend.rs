@@ -3,11 +3,12 @@
 //!
 //! What is acknowledged is found: every ingester is asked always, and an ingester names with its answer the
 //! blocks that it flushed of late. Those that this frontend's block list does not hold yet become jobs of the
-//! same query, so that no trace falls between flush and poll.
+//! same query; what nobody is left to name, the list holds (`listed`). So no trace falls between flush and poll.
 
 mod dispatch;
 mod error;
 mod job;
+mod listed;
 mod lookup;
 mod metrics;
 mod options;
@@ -17,7 +18,11 @@ mod run;
 mod search;
 mod takeover;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -30,19 +35,21 @@ use tracing_core::{
 pub(crate) use dispatch::MAX_MESSAGE;
 pub use dispatch::QueueService;
 pub(crate) use error::QueryError;
-pub(crate) use job::{Failure, FailureKind, Found, IngesterAddress, Job, Search, Work};
+pub(crate) use job::{Failure, FailureKind, Found, IngesterAddress, Job, Recent, Search, Work};
 pub(crate) use lookup::FoundTrace;
 pub use options::FrontendOptions;
+pub(crate) use options::oldest_list;
 pub(crate) use queue::{Queue, WorkerId};
 pub(crate) use request::{Form, SearchRequest, SecondsRange};
 pub(crate) use search::Answer;
 
-use crate::{
-    membership::{Membership, Role},
-    overrides::Overrides,
-};
+use crate::{membership::Membership, overrides::Overrides};
+use listed::Listed;
 use metrics::Metrics;
 use takeover::Takeovers;
+
+/// A process that is to have others around is not ready before it has met one, for so long.
+const MEETING: Duration = Duration::from_secs(15);
 
 /// Plans and combines queries. Shared by the HTTP routes, the queue service and queriers of this process.
 #[derive(Debug)]
@@ -54,6 +61,8 @@ pub struct Frontend {
     queue: Arc<Queue<Job>>,
     metrics: Metrics,
     takeovers: Takeovers,
+    listed: Listed,
+    began: Instant,
 }
 
 impl Frontend {
@@ -67,8 +76,9 @@ impl Frontend {
     ) -> Arc<Self> {
         let queue = Arc::new(Queue::new(options.max_outstanding_per_tenant));
         let metrics = Metrics::register(registry, queue.clone());
-        let takeovers = Takeovers::default();
-        Arc::new(Self { options, store, membership, overrides, queue, metrics, takeovers })
+        let (takeovers, began) = (Takeovers::default(), Instant::now());
+        let listed = Listed::new(options.oldest_list, membership.gossip_address().is_some(), began);
+        Arc::new(Self { options, store, membership, overrides, queue, metrics, takeovers, listed, began })
     }
 
     /// The gRPC service from which queriers pull jobs.
@@ -79,10 +89,15 @@ impl Frontend {
     /// Whether queries can be answered.
     ///
     /// # Errors
-    /// The reason, as `/ready` prints it, when no querier is connected.
+    /// The reason, as `/ready` prints it, when no querier is connected, or nobody of a cluster was met yet.
     pub fn ready(&self) -> Result<(), String> {
         if self.queue.workers() == 0 {
             return Err("number of queriers connected to query-frontend is 0".to_owned());
+        }
+        let alone =
+            self.membership.gossip_address().is_some() && self.membership.watch().borrow().all().len() < 2;
+        if alone && self.began.elapsed() < MEETING {
+            return Err("no other member of the cluster was met yet".to_owned());
         }
         Ok(())
     }
@@ -97,11 +112,10 @@ impl Frontend {
         &self.options
     }
 
-    /// Fetches the block list anew whenever an ingester is gone: what it held is in blocks that the list may
-    /// lack, and nobody is left to name them. Ends with `shutdown`.
+    /// Follows who comes and goes, and lists anew what queries then need. Ends with `shutdown`.
     pub async fn follow_members(self: Arc<Self>, shutdown: CancellationToken) {
         let mut changes = self.membership.watch();
-        let mut known: HashSet<_> = self.ingesters().into_iter().collect();
+        self.ingesters();
         self.note_takeovers();
         loop {
             tokio::select! {
@@ -109,20 +123,9 @@ impl Frontend {
                 changed = changes.changed() => if changed.is_err() { return },
             }
             self.note_takeovers();
-            let now: HashSet<_> = self.ingesters().into_iter().collect();
-            if known.difference(&now).next().is_some()
-                && let Err(error) = self.store.poll().await
-            {
-                tracing::warn!(%error, "block list not fetched after an ingester left");
-            }
-            known = now;
+            self.ingesters();
+            self.list_ahead().await;
         }
-    }
-
-    /// All ingesters, whatever their state: each may hold spans that nobody else has.
-    fn ingesters(&self) -> Vec<IngesterAddress> {
-        let members = self.membership.members(Role::Ingester);
-        members.iter().map(|m| IngesterAddress { id: m.id.clone(), grpc: m.grpc }).collect()
     }
 
     /// Of the blocks that an ingester flushed lately, those that no other has replaced. Where some were, what
@@ -157,6 +160,8 @@ impl Frontend {
 struct Seen {
     blocks: HashSet<BlockId>,
     ingesters: HashSet<(Tenant, IngesterAddress)>,
+    /// Up to when the list of each tenant was complete.
+    listed: HashMap<Tenant, Instant>,
 }
 
 impl Seen {

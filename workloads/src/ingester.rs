@@ -54,8 +54,13 @@ use tracing_core::{
     wal::{Disk, DiskOptions, Log, LogOptions, Logs, Record},
     wire::otlp::TraceSlice,
 };
+use uuid::Uuid;
 
 pub(crate) use claims::{CLAIMED, HELD, entries, parse as parse_claim};
+
+/// Key under which an ingester publishes its process.
+pub(crate) const PROCESS: &str = "process";
+
 pub use error::{PushError, StartError};
 use journal::Journal;
 use metrics::Metrics;
@@ -120,6 +125,7 @@ pub struct Ingester {
 
 /// What the ingester and its tasks share.
 struct Inner {
+    process: Uuid,
     options: IngesterOptions,
     store: Arc<Store>,
     engine: Arc<Engine>,
@@ -171,9 +177,12 @@ impl Ingester {
             Ok::<_, StoreError>((stage, staged, Self::open_scratch(scratch)?))
         });
         let (stage, staged, scratch) = opened.await.map_err(|_| StartError::Stopped)??;
-        let logs = (options.home == WalHome::Object)
-            .then(|| Logs::new(store.objects(), &membership.id(), uuid::Uuid::new_v4()));
+        let process = Uuid::new_v4();
+        membership.publish(PROCESS, &process.to_string()).await;
+        let logs =
+            (options.home == WalHome::Object).then(|| Logs::new(store.objects(), &membership.id(), process));
         let inner = Arc::new(Inner {
+            process,
             metrics: Metrics::register(registry),
             state: State::new(),
             gate: RwLock::default(),
@@ -211,6 +220,11 @@ impl Ingester {
     /// Gives up what others say that they have claimed: `claims` are entries as ingesters publish them.
     pub(crate) fn heed<'a>(&self, claims: impl Iterator<Item = &'a str>) {
         self.inner.heed(claims);
+    }
+
+    /// Tells this process from the one before and after it.
+    pub(crate) fn process(&self) -> Uuid {
+        self.inner.process
     }
 
     /// What is to be known of an ingester that is ready.

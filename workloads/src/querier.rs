@@ -17,7 +17,7 @@ use tracing_core::{
 use vivace_config::Config;
 
 use crate::{
-    frontend::{Failure, FailureKind, Found, Work},
+    frontend::{Failure, FailureKind, Found, Recent, Work},
     ingester::Ingester,
     membership::Membership,
 };
@@ -98,7 +98,7 @@ impl Querier {
                     .engine
                     .search_block(meta, row_groups.clone(), &search.plan, search.limits, cancel.clone())
                     .await;
-                Ok(Found::Search { part: found.map_err(|error| failure(&error))?, recent_blocks: Vec::new() })
+                Ok(Found::Search { part: found.map_err(|error| failure(&error))?, recent: Recent::default() })
             }
             Work::FindInBlocks { id, metas, holding } => {
                 let parts = if *holding {
@@ -107,7 +107,7 @@ impl Querier {
                     self.engine.find_trace(tenant, *id, metas).await
                 };
                 let parts = parts.map_err(|error| failure(&error))?;
-                Ok(Found::Trace { parts, recent_blocks: Vec::new() })
+                Ok(Found::Trace { parts, recent: Recent::default() })
             }
             Work::SearchLive { search, ingester } => {
                 self.ingesters.search(tenant, search, ingester.grpc).await

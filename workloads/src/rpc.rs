@@ -18,7 +18,7 @@ pub(crate) use hits::wire_attributes;
 pub use live::LiveService;
 
 use crate::{
-    frontend::{Failure, FailureKind, Form, Found, IngesterAddress, Job, Search, Work},
+    frontend::{Failure, FailureKind, Form, Found, IngesterAddress, Job, Recent, Search, Work},
     proto::vivace::v1::{self, job::Work as WireWork, job_error::Kind, job_result::Outcome, query},
 };
 
@@ -92,11 +92,9 @@ pub(crate) fn work(job: v1::Job) -> Result<(Tenant, Work), MessageError> {
 
 /// A querier's answer to job `id`.
 pub(crate) fn result(id: u64, result: Result<Found, Failure>) -> v1::JobResult {
-    let (outcome, recent_blocks) = match result {
-        Ok(Found::Search { part, recent_blocks }) => (Outcome::Search(hits::wire_part(part)), recent_blocks),
-        Ok(Found::Trace { parts, recent_blocks }) => {
-            (Outcome::Trace(v1::TraceParts { parts }), recent_blocks)
-        }
+    let (outcome, recent) = match result {
+        Ok(Found::Search { part, recent }) => (Outcome::Search(hits::wire_part(part)), recent),
+        Ok(Found::Trace { parts, recent }) => (Outcome::Trace(v1::TraceParts { parts }), recent),
         Err(Failure { kind, message }) => {
             let kind = match kind {
                 FailureKind::Retry => Kind::Retry,
@@ -104,23 +102,25 @@ pub(crate) fn result(id: u64, result: Result<Found, Failure>) -> v1::JobResult {
                 FailureKind::Cancelled => Kind::Cancelled,
                 FailureKind::BlockGone => Kind::BlockGone,
             };
-            (Outcome::Error(v1::JobError { message, kind: kind.into() }), Vec::new())
+            (Outcome::Error(v1::JobError { message, kind: kind.into() }), Recent::default())
         }
     };
-    v1::JobResult { id, outcome: Some(outcome), recent_blocks: wire_metas(&recent_blocks) }
+    let process = recent.process.map(|process| Bytes::copy_from_slice(process.as_bytes()));
+    let (recent_blocks, process) = (wire_metas(&recent.blocks), process.unwrap_or_default());
+    v1::JobResult { id, outcome: Some(outcome), recent_blocks, process }
 }
 
 /// What a querier answered.
 pub(crate) fn found(result: v1::JobResult) -> Result<Found, Failure> {
-    let v1::JobResult { id: _, outcome, recent_blocks } = result;
+    let v1::JobResult { id: _, outcome, recent_blocks, process } = result;
     let wrong = |error: MessageError| Failure::retry(format!("the querier's answer: {error}"));
     match outcome.ok_or(MessageError::Missing("outcome")).map_err(wrong)? {
         Outcome::Search(part) => {
             let part = hits::part(part).map_err(wrong)?;
-            Ok(Found::Search { part, recent_blocks: metas(&recent_blocks).map_err(wrong)? })
+            Ok(Found::Search { part, recent: recent(&recent_blocks, &process).map_err(wrong)? })
         }
         Outcome::Trace(v1::TraceParts { parts }) => {
-            Ok(Found::Trace { parts, recent_blocks: metas(&recent_blocks).map_err(wrong)? })
+            Ok(Found::Trace { parts, recent: recent(&recent_blocks, &process).map_err(wrong)? })
         }
         Outcome::Error(v1::JobError { message, kind }) => {
             let kind = match Kind::try_from(kind).unwrap_or(Kind::Retry) {
@@ -151,7 +151,7 @@ pub(crate) fn live_search(
 /// What an ingester found.
 pub(crate) fn live_found(response: v1::LiveSearchResponse) -> Result<Found, MessageError> {
     let part = hits::part(response.part.ok_or(MessageError::Missing("part"))?)?;
-    Ok(Found::Search { part, recent_blocks: metas(&response.recent_blocks)? })
+    Ok(Found::Search { part, recent: recent(&response.recent_blocks, &response.process)? })
 }
 
 /// A lookup to be asked of an ingester.
@@ -161,8 +161,13 @@ pub(crate) fn live_lookup(tenant: &Tenant, id: TraceId, taken_over: Vec<String>)
 
 /// The parts that an ingester has of a trace.
 pub(crate) fn live_trace(response: v1::FindTraceResponse) -> Result<Found, MessageError> {
-    let v1::FindTraceResponse { parts, recent_blocks } = response;
-    Ok(Found::Trace { parts, recent_blocks: metas(&recent_blocks)? })
+    let v1::FindTraceResponse { parts, recent_blocks, process } = response;
+    Ok(Found::Trace { parts, recent: recent(&recent_blocks, &process)? })
+}
+
+/// What an ingester says of blocks; `process` is 16 bytes, or nothing in the answer of a block.
+fn recent(blocks: &[Bytes], process: &[u8]) -> Result<Recent, MessageError> {
+    Ok(Recent { blocks: metas(blocks)?, process: uuid::Uuid::from_slice(process).ok() })
 }
 
 fn wire_query(form: &Form) -> v1::Query {

@@ -43,6 +43,8 @@ pub struct Store {
     pub(super) place: Place,
     pub(super) lists: RwLock<Lists>,
     pub(super) polling: tokio::sync::Mutex<()>,
+    /// Whoever lists a tenant, so that all who wait for that share it.
+    pub(super) listings: std::sync::Mutex<HashMap<Tenant, Arc<tokio::sync::Mutex<()>>>>,
     pub(super) poll: PollOptions,
     pub(super) requests: Arc<RequestStats>,
     pub(super) stats: PollStats,
@@ -79,6 +81,7 @@ impl Store {
             place,
             lists: RwLock::default(),
             polling: tokio::sync::Mutex::default(),
+            listings: std::sync::Mutex::default(),
             poll,
             requests,
             stats: PollStats::default(),

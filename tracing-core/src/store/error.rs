@@ -105,6 +105,12 @@ pub enum StoreError {
         /// The cause.
         source: IndexError,
     },
+    /// What was committed is not known, since the store did not hand out a meta.
+    #[error("{tenant}: a block's meta could not be read, so that nobody knows which blocks there are")]
+    Unread {
+        /// The tenant.
+        tenant: Tenant,
+    },
     /// A tenant without a usable index, where listing was forbidden.
     #[error("{tenant} has no index that is fresh and can be read, and blocklist_poll_fallback is off")]
     Unindexed {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -25,6 +26,9 @@ const MAX_UNPOLLED: usize = 1000;
 const MAX_CHANGES: usize = 10_000;
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
+/// Of so many tenants without blocks it is remembered that they have none: anyone may ask for any tenant.
+const MAX_EMPTY: usize = 10_000;
+
 /// One tenant's blocks.
 #[derive(Clone, Debug)]
 pub(super) struct Blocks {
@@ -43,6 +47,8 @@ pub(super) struct Found {
     pub(super) since: Since,
     /// When it was looked.
     pub(super) as_of: Timestamp,
+    /// What was committed before this moment, by whomever, is in it; `None` where nothing is known of that.
+    pub(super) complete: Option<Instant>,
 }
 
 /// From where on this process's own doings are done again on top of what was found.
@@ -65,6 +71,8 @@ enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Lists {
     tenants: BTreeMap<Tenant, Blocks>,
+    /// What was committed before this moment is in the tenant's list.
+    complete: BTreeMap<Tenant, Instant>,
     polled: bool,
     /// What was done here lately, each with its number and time.
     changes: VecDeque<(u64, Timestamp, Change)>,
@@ -99,31 +107,60 @@ impl Lists {
         self.next
     }
 
-    /// Replaces everything by what a poll found that began with the number `begin`; what was done here and is
-    /// not in it is done again on top of it.
-    pub(super) fn install(&mut self, begin: u64, found: BTreeMap<Tenant, Found>) {
-        self.tenants.clear();
+    /// Up to when the list of a tenant is complete, if that is known.
+    pub(super) fn complete(&self, tenant: &Tenant) -> Option<Instant> {
+        self.complete.get(tenant).copied()
+    }
+
+    /// Replaces everything by what a poll found that began `at` with the number `begin`; what was done here and
+    /// is not in it is done again on top of it. A tenant of which something newer is known stays as it is.
+    pub(super) fn install(&mut self, begin: u64, at: Instant, found: BTreeMap<Tenant, Found>) {
+        let older = |complete: Option<&Instant>| complete.is_none_or(|complete| *complete <= at);
         self.polled = true;
-        let since: BTreeMap<_, _> =
-            found.iter().map(|(tenant, found)| (tenant.clone(), found.since)).collect();
+        self.tenants.retain(|tenant, _| found.contains_key(tenant) || !older(self.complete.get(tenant)));
+        let mut since = BTreeMap::new();
         for (tenant, found) in found {
-            self.take(tenant, found);
+            let from = found.since;
+            since.insert(tenant.clone(), self.take(tenant, found).then_some(from));
         }
-        self.redo(|tenant| Some(since.get(tenant).copied().unwrap_or(Since::Change(begin))));
+        let kept: HashSet<_> =
+            self.tenants.keys().filter(|tenant| !since.contains_key(tenant)).cloned().collect();
+        self.redo(|tenant| match since.get(tenant) {
+            Some(from) => *from,
+            None => (!kept.contains(tenant)).then_some(Since::Change(begin)),
+        });
+        self.forget_empty();
     }
 
     /// The same for one tenant.
     pub(super) fn install_one(&mut self, tenant: &Tenant, found: Found) {
         let since = found.since;
-        self.take(tenant.clone(), found);
-        self.redo(|of| (of == tenant).then_some(since));
+        if self.take(tenant.clone(), found) {
+            self.redo(|of| (of == tenant).then_some(since));
+        }
+        self.forget_empty();
     }
 
-    fn take(&mut self, tenant: Tenant, mut found: Found) {
+    /// False where what is known already is newer (rule *never-back*). Where it is not known how complete the
+    /// blocks are, they lack new ones alone: those that are known are not read again.
+    fn take(&mut self, tenant: Tenant, mut found: Found) -> bool {
+        if let Some(complete) = found.complete {
+            if self.complete.get(&tenant).is_some_and(|known| complete < *known) {
+                return false;
+            }
+            self.complete.insert(tenant.clone(), complete);
+        }
         let since = found.as_of.saturating_sub(OVERLAP).unwrap_or(found.as_of);
         let recent = found.compacted.iter().filter(|m| m.compacted.is_some_and(|at| at > since));
         found.live.extend(recent.cloned());
         self.set(tenant, found.live, found.compacted);
+        true
+    }
+
+    fn forget_empty(&mut self) {
+        if self.complete.len() > self.tenants.len() + MAX_EMPTY {
+            self.complete.retain(|tenant, _| self.tenants.contains_key(tenant));
+        }
     }
 
     fn redo(&mut self, since: impl Fn(&Tenant) -> Option<Since>) {
@@ -243,8 +280,10 @@ mod tests {
     }
 
     fn install(lists: &mut Lists, begin: u64, live: Vec<Arc<Meta>>, compacted: Vec<Arc<Meta>>) {
-        let found = Found { live, compacted, since: Since::Change(begin), as_of: second(1000) };
-        lists.install(begin, BTreeMap::from([(tenant(), found)]));
+        let now = Instant::now();
+        let found =
+            Found { live, compacted, since: Since::Change(begin), as_of: second(1000), complete: Some(now) };
+        lists.install(begin, now, BTreeMap::from([(tenant(), found)]));
     }
 
     #[test]
@@ -277,24 +316,52 @@ mod tests {
         }
         lists.added(second(600), meta(4, None));
         lists.compacted(second(600), meta(1, Some(600)));
+        let start = Instant::now();
         let index = |at: i64, live: Vec<Arc<Meta>>, compacted| {
-            let found = Found { live, compacted, since: Since::Time(second(at)), as_of: second(at) };
-            BTreeMap::from([(tenant(), found)])
+            let (since, as_of) = (Since::Time(second(at)), second(at));
+            let complete = Some(start + std::time::Duration::from_secs(at.unsigned_abs()));
+            BTreeMap::from([(tenant(), Found { live, compacted, since, as_of, complete })])
         };
         let begin = lists.begin();
-        lists.install(begin, index(500, vec![meta(1, None), meta(2, None)], vec![]));
+        lists.install(begin, start, index(500, vec![meta(1, None), meta(2, None)], vec![]));
         assert_eq!(
             live(&lists),
             [4, 2],
             "made before 4 was committed and 1 was replaced; 3 was gone by then"
         );
-        lists.install(begin, index(700, vec![meta(2, None)], vec![meta(1, Some(600)), meta(4, Some(630))]));
+        lists.install(
+            begin,
+            start,
+            index(700, vec![meta(2, None)], vec![meta(1, Some(600)), meta(4, Some(630))]),
+        );
         assert_eq!(live(&lists), [2]);
         lists.install_one(
             &tenant(),
-            index(550, vec![meta(2, None)], vec![meta(4, Some(400))]).remove(&tenant()).unwrap(),
+            index(750, vec![meta(2, None)], vec![meta(4, Some(400))]).remove(&tenant()).unwrap(),
         );
         assert_eq!(live(&lists), [2], "what is compacted does not come back");
+    }
+
+    #[test]
+    fn never_back_what_was_found_earlier_takes_nothing_from_what_was_found_later() {
+        let mut lists = Lists::default();
+        let (early, late) = (Instant::now(), Instant::now() + std::time::Duration::from_mins(1));
+        let found = |live: Vec<Arc<Meta>>, at: i64, complete| Found {
+            live,
+            compacted: vec![],
+            since: Since::Time(second(at)),
+            as_of: second(at),
+            complete: Some(complete),
+        };
+        lists.install_one(&tenant(), found(vec![meta(1, None), meta(2, None)], 100, late));
+        let index = || BTreeMap::from([(tenant(), found(vec![meta(1, None)], 40, early))]);
+        let begin = lists.begin();
+        lists.install(begin, late, index());
+        assert_eq!((live(&lists), lists.complete(&tenant())), (vec![2, 1], Some(late)));
+        lists.install(begin, early, BTreeMap::new());
+        assert_eq!(live(&lists), [2, 1], "listed after the poll began that found no such tenant");
+        lists.install(begin, late, BTreeMap::new());
+        assert!(live(&lists).is_empty());
     }
 
     #[test]

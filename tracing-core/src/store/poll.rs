@@ -9,7 +9,11 @@ mod tenant;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -49,7 +53,7 @@ impl Store {
     /// Where not even the tenants can be listed; the snapshot then stays as it is.
     pub async fn poll(&self) -> Result<Polled, StoreError> {
         let _one_at_a_time = self.polling.lock().await;
-        let (clock, begin) = (std::time::Instant::now(), self.begin());
+        let (clock, begin) = (Instant::now(), self.begin());
         let tenants = self.list_tenants().await.inspect_err(|error| self.stats.failed(error))?;
         let results = stream::iter(tenants)
             .map(async |tenant| (self.poll_tenant(&tenant).await, tenant))
@@ -69,7 +73,7 @@ impl Store {
         }
         self.stats.keep(&found);
         if let Ok(mut lists) = self.lists.write() {
-            lists.install(begin, found);
+            lists.install(begin, clock, found);
         }
         self.stats.ended(clock.elapsed());
         Ok(polled)
@@ -78,14 +82,44 @@ impl Store {
     /// Lists the blocks of one tenant now: someone said that they changed.
     ///
     /// # Errors
-    /// What the store says; the snapshot then stays as it is.
+    /// As [`Store::complete_to`].
     pub async fn poll_now(&self, tenant: &Tenant) -> Result<(), StoreError> {
-        let _one_at_a_time = self.polling.lock().await;
+        self.complete_to(tenant, Instant::now()).await
+    }
+
+    /// Returns when the list of a tenant holds all that was committed before `moment`, by whomever: at once
+    /// where that is so, else after a listing, which all who wait for it share (rule *listed-or-named*).
+    ///
+    /// # Errors
+    /// What the store says; the snapshot then stays as it is. [`StoreError::Unread`] where a meta could not be
+    /// read, so that nobody knows what was committed.
+    pub async fn complete_to(&self, tenant: &Tenant, moment: Instant) -> Result<(), StoreError> {
+        let is_complete = || {
+            let lists = self.lists.read();
+            lists.is_ok_and(|lists| lists.complete(tenant).is_some_and(|complete| complete >= moment))
+        };
+        if is_complete() {
+            return Ok(());
+        }
+        let turn = self.listings.lock().map(|mut turns| turns.entry(tenant.clone()).or_default().clone());
+        let turn = turn.unwrap_or_default();
+        let _one_at_a_time = turn.lock().await;
+        let listed = if is_complete() { Ok(()) } else { self.list_now(tenant).await };
+        if let Ok(mut turns) = self.listings.lock()
+            && Arc::strong_count(&turn) <= 2
+        {
+            turns.remove(tenant);
+        }
+        listed
+    }
+
+    async fn list_now(&self, tenant: &Tenant) -> Result<(), StoreError> {
         let found = self.list_tenant(tenant).await?;
+        let complete = found.complete.is_some();
         if let Ok(mut lists) = self.lists.write() {
             lists.install_one(tenant, found);
         }
-        Ok(())
+        if complete { Ok(()) } else { Err(StoreError::Unread { tenant: tenant.clone() }) }
     }
 
     /// Polls now and then about every `every`, until cancelled. A poll that failed is repeated sooner.
@@ -153,6 +187,7 @@ impl Store {
             compacted: self.compacted(tenant).to_vec(),
             since: Since::Change(begin),
             as_of: Timestamp::UNIX_EPOCH,
+            complete: self.lists.read().ok().and_then(|lists| lists.complete(tenant)),
         }
     }
 

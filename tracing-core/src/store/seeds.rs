@@ -10,7 +10,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use object_store::{ObjectStore, memory::InMemory};
@@ -243,6 +243,8 @@ impl World {
         }
         assert_eq!(self.compactor.store.poll().await.unwrap().failed, 0);
         assert_eq!(self.reader.store.poll().await.unwrap().failed, 0);
+        // As a query does: what the reader listed itself may be newer than the index.
+        self.reader.store.complete_to(&tenant(), Instant::now()).await.unwrap();
     }
 
     /// Who finds `meta.json` alone finds a whole block.

@@ -17,7 +17,10 @@ use anyhow::{Context as _, bail, ensure};
 use tracing_core::store::{Access, Backend, Hedge, PollOptions, Store, StoreOptions};
 use vivace_config::{Config, Opaque, Secret, Trace};
 
-use crate::ingester::IngesterOptions;
+use crate::{frontend::oldest_list, ingester::IngesterOptions};
+
+/// What a query may take, and what two clocks may differ by in the time for which blocks are named.
+const MARGIN: Duration = Duration::from_mins(2);
 
 /// Opens where blocks are kept.
 pub(crate) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
@@ -41,8 +44,9 @@ pub(super) fn ingester(config: &Config) -> IngesterOptions {
     let mut options = IngesterOptions::new(Path::new(trace.wal_path()));
     options.max_block_duration = config.ingester.max_block_duration().get();
     options.cut_bytes = config.ingester.max_block_bytes().0.clamp(1 << 20, IngesterOptions::MEMORY_CUT);
-    // Frontends ask for the list that often; a block is named until each has seen it thrice.
-    options.recent_for = options.recent_for.max(trace.blocklist_poll().get() * 3);
+    // A block is named until no frontend takes a list that may lack it, and until the queries that did have ended.
+    let poll = trace.blocklist_poll().get();
+    options.recent_for = options.recent_for.max(oldest_list(poll) + poll + MARGIN);
     options
 }
 

@@ -11,11 +11,13 @@ use tracing_core::{
     model::{Tenant, TraceId},
     traceql::Plan,
 };
+use uuid::Uuid;
 
 use super::{
     queue::{Waiting, WorkerId},
     request::Form,
 };
+use crate::membership::Member;
 
 /// What all jobs of one search share.
 #[derive(Debug)]
@@ -60,8 +62,17 @@ pub(crate) struct IngesterAddress {
 /// What it found.
 #[derive(Debug)]
 pub(crate) enum Found {
-    Search { part: SearchPart, recent_blocks: Vec<Arc<Meta>> },
-    Trace { parts: Vec<Bytes>, recent_blocks: Vec<Arc<Meta>> },
+    Search { part: SearchPart, recent: Recent },
+    Trace { parts: Vec<Bytes>, recent: Recent },
+}
+
+/// What an ingester says of blocks with an answer; nothing in the answers of others.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    /// Those that it flushed of late.
+    pub(crate) blocks: Vec<Arc<Meta>>,
+    /// Its process: after a restart it is another, which flushed nothing yet.
+    pub(crate) process: Option<Uuid>,
 }
 
 /// Why it found nothing.
@@ -105,6 +116,12 @@ pub(crate) struct Job {
     failed_on: Option<WorkerId>,
     worker: Option<WorkerId>,
     reply: Option<mpsc::UnboundedSender<Answered>>,
+}
+
+impl IngesterAddress {
+    pub(crate) fn of(member: &Member) -> Self {
+        Self { id: member.id.clone(), grpc: member.grpc }
+    }
 }
 
 impl Job {

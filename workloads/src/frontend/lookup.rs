@@ -82,7 +82,7 @@ impl Lookup<'_> {
         self.frontend.heirs(self.run.deadline()).await?;
         for tenant in tenants {
             self.add_ingesters(tenant);
-            let metas = self.frontend.store.blocks(tenant).to_vec();
+            let metas = self.frontend.blocks(tenant, &mut self.seen, self.run.deadline()).await?;
             self.add_blocks(metas).await;
         }
         let mut parts = Vec::new();
@@ -96,9 +96,11 @@ impl Lookup<'_> {
                 continue;
             };
             match done.result {
-                Ok(Found::Trace { parts: found, recent_blocks }) => {
+                Ok(Found::Trace { parts: found, recent }) => {
                     parts.extend(found);
-                    self.add_blocks(self.frontend.not_replaced(&done.tenant, recent_blocks)).await;
+                    let (seen, deadline) = (&mut self.seen, self.run.deadline());
+                    let metas = self.frontend.named(&done.tenant, recent, seen, deadline).await?;
+                    self.add_blocks(metas).await;
                 }
                 Ok(Found::Search { .. }) => {
                     let what = done.work.subject();
@@ -109,7 +111,11 @@ impl Lookup<'_> {
                 }
                 Err(failure) => {
                     let is_block_gone = failure.kind == FailureKind::BlockGone;
-                    if self.frontend.look_elsewhere(&done.work, failure, self.run.deadline()).await? {
+                    if self
+                        .frontend
+                        .look_elsewhere(&done.tenant, &done.work, failure, self.run.deadline())
+                        .await?
+                    {
                         self.seen.ask_all_again();
                     }
                     if is_block_gone {

@@ -21,6 +21,9 @@ pub struct FrontendOptions {
     pub blocks_per_lookup: usize,
     /// How far back a search without time range looks into blocks.
     pub recent: Duration,
+    /// A list of blocks that is older is not what a query looks into: ingesters name what they flushed since, and
+    /// that for longer.
+    pub oldest_list: Duration,
     /// Time for a search.
     pub search_timeout: Duration,
     /// Time for a lookup.
@@ -29,6 +32,12 @@ pub struct FrontendOptions {
     pub traceql_strict: bool,
     /// Bounds of request parameters.
     pub bounds: Bounds,
+}
+
+/// The age of a list of blocks that is taken from an index now and then comes to about two times `poll`, and what
+/// the clocks of two processes may differ by.
+pub(crate) fn oldest_list(poll: Duration) -> Duration {
+    poll * 3 + Duration::from_mins(3)
 }
 
 impl FrontendOptions {
@@ -46,6 +55,7 @@ impl FrontendOptions {
             target_bytes_per_job: frontend.target_bytes_per_job(),
             blocks_per_lookup: 10,
             recent: recent.get(),
+            oldest_list: oldest_list(config.storage.trace.blocklist_poll().get()),
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
             traceql_strict: frontend.traceql_strict.unwrap_or(false),

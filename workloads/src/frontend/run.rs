@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn nothing() -> Found {
-        Found::Trace { parts: Vec::new(), recent_blocks: Vec::new() }
+        Found::Trace { parts: Vec::new(), recent: crate::frontend::Recent::default() }
     }
 
     async fn taken(queue: &Queue<Job>, worker: WorkerId) -> Job {

@@ -154,14 +154,19 @@ impl Searching<'_> {
         for tenant in tenants {
             self.add_ingesters(tenant);
         }
-        let metas = tenants.iter().flat_map(|tenant| self.frontend.store.blocks(tenant).to_vec());
-        self.add_blocks(metas.collect()).await;
+        let mut metas = Vec::new();
+        for tenant in tenants {
+            metas.extend(self.frontend.blocks(tenant, &mut self.seen, self.run.deadline()).await?);
+        }
+        self.add_blocks(metas).await;
         let mut combiner = Combiner::new(self.search.limits.limit);
         while let Some(done) = self.run.next().await? {
             match done.result {
-                Ok(Found::Search { part, recent_blocks }) => {
+                Ok(Found::Search { part, recent }) => {
                     combiner.add(part);
-                    self.add_blocks(self.frontend.not_replaced(&done.tenant, recent_blocks)).await;
+                    let (seen, deadline) = (&mut self.seen, self.run.deadline());
+                    let metas = self.frontend.named(&done.tenant, recent, seen, deadline).await?;
+                    self.add_blocks(metas).await;
                 }
                 Ok(Found::Trace { .. }) => {
                     let what = done.work.subject();
@@ -242,7 +247,7 @@ impl Searching<'_> {
     /// What a failed job leaves unanswered is either found elsewhere, or the search fails.
     async fn make_up_for(&mut self, tenant: Tenant, work: &Work, failure: Failure) -> Result<(), QueryError> {
         let is_block_gone = failure.kind == FailureKind::BlockGone;
-        if self.frontend.look_elsewhere(work, failure, self.run.deadline()).await? {
+        if self.frontend.look_elsewhere(&tenant, work, failure, self.run.deadline()).await? {
             self.seen.ask_all_again();
         }
         if is_block_gone {
@@ -264,6 +269,7 @@ impl Frontend {
     /// The failure, where nothing else can hold what is missing.
     pub(super) async fn look_elsewhere(
         &self,
+        tenant: &Tenant,
         work: &Work,
         failure: Failure,
         deadline: Instant,
@@ -280,7 +286,7 @@ impl Frontend {
             return Err(failed(failure.message));
         }
         tracing::info!(job = work.subject(), %failure, "gone since the query was planned");
-        self.store.poll().await.map_err(|error| failed(error.to_string()))?;
+        self.blocks_by_now(tenant, deadline).await?;
         Ok(inherited)
     }
 }

@@ -156,6 +156,9 @@ pub struct FindTraceResponse {
     /// meta.json of the blocks flushed of late, which a poller of the bucket may not have seen yet.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub recent_blocks: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// 16 bytes that tell the ingester's process from the one before and after it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub process: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LiveSearchRequest {
@@ -176,6 +179,9 @@ pub struct LiveSearchResponse {
     /// As in FindTraceResponse.
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub recent_blocks: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// As in FindTraceResponse.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub process: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod ingester_client {
@@ -956,6 +962,9 @@ pub struct JobResult {
     /// meta.json of blocks that an ingester flushed of late.
     #[prost(bytes = "bytes", repeated, tag = "5")]
     pub recent_blocks: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Of the ingester that answered, as in FindTraceResponse; empty where none did.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub process: ::prost::bytes::Bytes,
     #[prost(oneof = "job_result::Outcome", tags = "2, 3, 4")]
     pub outcome: ::core::option::Option<job_result::Outcome>,
 }

@@ -14,7 +14,7 @@ use tonic::{
 use tracing_core::model::{Tenant, TraceId};
 
 use crate::{
-    frontend::{Failure, Found, MAX_MESSAGE, Search},
+    frontend::{Failure, Found, MAX_MESSAGE, Recent, Search},
     ingester::{CLAIMED, Ingester, entries},
     membership::{Membership, Role},
     proto::vivace::v1::live_client::LiveClient,
@@ -57,7 +57,8 @@ impl Ingesters {
             ingester.heed(taken_over.iter().map(String::as_str));
             let found = ingester.search(tenant, &search.plan, search.limits).await;
             let found = found.map_err(Failure::retry)?;
-            return Ok(Found::Search { part: found.part, recent_blocks: found.recent_blocks });
+            let recent = Recent { blocks: found.recent_blocks, process: Some(ingester.process()) };
+            return Ok(Found::Search { part: found.part, recent });
         }
         let answer = self.client(address)?.search(rpc::live_search(tenant, search, taken_over)).await;
         rpc::live_found(answer.map_err(|status| failure(&status))?.into_inner()).map_err(Failure::retry)
@@ -73,7 +74,8 @@ impl Ingesters {
         if let Some(ingester) = self.local(address) {
             ingester.heed(taken_over.iter().map(String::as_str));
             let found = ingester.find_trace(tenant, id).await.map_err(Failure::retry)?;
-            return Ok(Found::Trace { parts: found.parts, recent_blocks: found.recent_blocks });
+            let recent = Recent { blocks: found.recent_blocks, process: Some(ingester.process()) };
+            return Ok(Found::Trace { parts: found.parts, recent });
         }
         let answer = self.client(address)?.find_trace(rpc::live_lookup(tenant, id, taken_over)).await;
         rpc::live_trace(answer.map_err(|status| failure(&status))?.into_inner()).map_err(Failure::retry)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::{hits, id, search, tenant, wire_metas};
@@ -26,6 +27,10 @@ impl LiveService {
         Self { ingester }
     }
 
+    fn process(&self) -> Bytes {
+        Bytes::copy_from_slice(self.ingester.process().as_bytes())
+    }
+
     /// The service for tonic's router.
     pub fn into_server(self) -> LiveServer<Self> {
         LiveServer::new(self).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE)
@@ -45,7 +50,7 @@ impl Live for LiveService {
         let found = self.ingester.find_trace(&tenant, id).await;
         let found = found.map_err(|e| Status::internal(e.to_string()))?;
         let recent_blocks = wire_metas(&found.recent_blocks);
-        Ok(Response::new(FindTraceResponse { parts: found.parts, recent_blocks }))
+        Ok(Response::new(FindTraceResponse { parts: found.parts, recent_blocks, process: self.process() }))
     }
 
     async fn search(
@@ -59,6 +64,7 @@ impl Live for LiveService {
         let found = self.ingester.search(&tenant, &search.plan, search.limits).await;
         let found = found.map_err(|e| Status::internal(e.to_string()))?;
         let recent_blocks = wire_metas(&found.recent_blocks);
-        Ok(Response::new(LiveSearchResponse { part: Some(hits::wire_part(found.part)), recent_blocks }))
+        let (part, process) = (Some(hits::wire_part(found.part)), self.process());
+        Ok(Response::new(LiveSearchResponse { part, recent_blocks, process }))
     }
 }

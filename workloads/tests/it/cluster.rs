@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use prost::Message as _;
+use tracing_core::store::{Store, StoreOptions};
 use vivace::{
     membership::{Membership, Options, Role, State},
     proto::tempopb::{
@@ -48,8 +49,8 @@ fn traces(count: u32) -> Vec<u8> {
     let span = |id: u32| Span {
         trace_id: [&id.to_be_bytes()[..], &[7; 12]].concat().into(),
         span_id: vec![1; 8].into(),
-        start_time_unix_nano: 1,
-        end_time_unix_nano: 2,
+        start_time_unix_nano: 5_000_000_000,
+        end_time_unix_nano: 5_000_000_001,
         ..Span::default()
     };
     let scope_spans = vec![ScopeSpans { spans: (0..count).map(span).collect(), ..ScopeSpans::default() }];
@@ -148,4 +149,93 @@ async fn ready(process: &Process) {
     };
     let outcome = tokio::time::timeout(Duration::from_secs(15), answer).await;
     assert!(outcome.is_ok(), "ready: {}", process.get("/ready").await.text());
+}
+
+/// A bucket whose index names one block, and is not made anew.
+async fn indexed() -> (tempfile::TempDir, String) {
+    let (bucket, first) = (tempfile::tempdir().expect("a directory"), Process::start("target: all").await);
+    let protobuf = [("content-type", "application/x-protobuf")];
+    assert_eq!(first.export(&protobuf, traces(1)).await.code, 200);
+    assert_eq!(first.get("/flush").await.code, 204);
+    let dir = first.stop().await;
+    let blocks = dir.path().join("blocks").join("single-tenant");
+    let to = bucket.path().join("single-tenant");
+    std::fs::create_dir(&to).expect("a directory of a tenant");
+    for block in std::fs::read_dir(blocks).expect("the tenant's blocks") {
+        let block = block.expect("an entry");
+        if block.path().is_dir() {
+            std::fs::rename(block.path(), to.join(block.file_name())).expect("the block moves");
+        }
+    }
+    let compactor = Store::open(StoreOptions::local(bucket.path())).expect("a store");
+    compactor.elect(|_| true);
+    compactor.poll().await.expect("an index is written");
+    let storage = format!(
+        "storage: {{trace: {{backend: local, blocklist_poll: 1h, local: {{path: {}}}}}}}\n",
+        bucket.path().display()
+    );
+    (bucket, storage)
+}
+
+/// Asks for trace `n` of [`traces`] by its id, and for all of them by a search.
+async fn finds_all(frontend: &Process, n: u32, when: &str) {
+    let id = format!("{:08x}{}", n - 1, "07".repeat(12));
+    let found = frontend.get(&format!("/api/traces/{id}")).await;
+    assert_eq!(found.code, 200, "{when}: {}", found.text());
+    let found = frontend.get("/api/search?q=%7B%7D&start=1&end=100&limit=1000").await;
+    assert_eq!(found.code, 200, "{when}: {}", found.text());
+    assert_eq!(found.json()["traces"].as_array().map(Vec::len), Some(n as usize), "{when}: {}", found.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listed_or_named_what_was_flushed_is_found_at_once_whoever_starts_anew_and_however_old_the_index_is()
+{
+    let (_bucket, storage) = indexed().await;
+    let protobuf = [("content-type", "application/x-protobuf")];
+    let distributor = join("distributor", "distributor", SocketAddr::from(([127, 0, 0, 1], 9))).await;
+    let seed = gossip(&distributor);
+    let start = async |name: &str, target: &str| {
+        let process = Process::start(&(yaml(name, target, seed) + &storage)).await;
+        sees(&process, 0).await;
+        process
+    };
+    let read = async || {
+        let frontend = start("frontend", "query-frontend").await;
+        let worker =
+            format!("querier: {{frontend_worker: {{frontend_address: '{}'}}}}\n", frontend.app.grpc());
+        let querier = Process::start(&(yaml("querier", "querier", seed) + &storage + &worker)).await;
+        ready(&frontend).await;
+        (frontend, querier)
+    };
+
+    // The ingester flushes while it leaves, and the frontend starts on an index that is older than that.
+    let ingester = Process::start(&(yaml("ingester-0", "ingester", seed) + &storage)).await;
+    sees(&distributor, 1).await;
+    assert_eq!(distributor.export(&protobuf, traces(2)).await.code, 200);
+    ingester.stop().await;
+    sees(&distributor, 0).await;
+    let (frontend, querier) = read().await;
+    finds_all(&frontend, 2, "started after the flush").await;
+
+    // The next one comes, is asked, and goes.
+    let ingester = Process::start(&(yaml("ingester-0", "ingester", seed) + &storage)).await;
+    sees(&distributor, 1).await;
+    sees(&frontend, 1).await;
+    assert_eq!(distributor.export(&protobuf, traces(3)).await.code, 200);
+    finds_all(&frontend, 3, "held").await;
+    let dir = ingester.stop().await;
+    finds_all(&frontend, 3, "just flushed by one that left").await;
+
+    // It is back before anybody asks.
+    sees(&distributor, 0).await;
+    let again = yaml("ingester-0", "ingester", seed) + &storage;
+    let ingester = Process::start_in(dir, &again).await;
+    sees(&distributor, 1).await;
+    assert_eq!(distributor.export(&protobuf, traces(4)).await.code, 200);
+    let ingester = Process::start_in(ingester.stop().await, &again).await;
+    sees(&frontend, 1).await;
+    finds_all(&frontend, 4, "flushed by the process before").await;
+    for process in [ingester, distributor, querier, frontend] {
+        process.stop().await;
+    }
 }

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -33,6 +33,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// An index is believed to show everything that was done so long before it was made: it was made from a
 /// listing that took its time, by another clock.
 const INDEX_MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(2);
+
+/// A meta that the store did not hand out, for now.
+struct Unread;
 
 /// What a listing says of a block.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,7 +118,11 @@ impl Store {
             metas.collect()
         };
         let (live, compacted) = (keep(index.live), keep(index.compacted));
-        Ok(Some(Found { live, compacted, since: Since::Time(as_of), as_of }))
+        // By this process's clock, so that it can be compared with what happens here.
+        let age = Duration::try_from(Timestamp::now().duration_since(as_of)).unwrap_or_default();
+        let Some(complete) = Instant::now().checked_sub(age) else { return Ok(None) };
+        let complete = Some(complete);
+        Ok(Some(Found { live, compacted, since: Since::Time(as_of), as_of, complete }))
     }
 
     async fn fetch_index(
@@ -207,56 +214,72 @@ impl Store {
         live.iter().chain(compacted.iter()).map(|meta| (meta.id, meta.clone())).collect()
     }
 
-    /// Lists a tenant, and reads the metas that are not known yet.
+    /// Lists a tenant, and reads the metas that are not known yet. Where one of them could not be read, the
+    /// blocks are not said to be complete.
     pub(super) async fn list_tenant(&self, tenant: &Tenant) -> Result<Found, StoreError> {
-        let (begin, as_of) = (self.begin(), Timestamp::now());
+        let (begin, as_of, at) = (self.begin(), Timestamp::now(), Instant::now());
         let known = self.known(tenant);
         let seen = self.list_blocks(tenant).await?;
         let metas = stream::iter(seen)
             .map(async |(id, seen)| match known.get(&id) {
-                Some(meta) if meta.compacted.is_some() == seen.compacted.is_some() => Some(meta.clone()),
+                Some(meta) if meta.compacted.is_some() == seen.compacted.is_some() => Ok(Some(meta.clone())),
+                Some(meta) if seen.compacted.is_some() => {
+                    Ok(Some(Arc::new(Meta { compacted: seen.compacted, ..Meta::clone(meta) })))
+                }
                 _ => self.fetch_meta(tenant, id, seen).await,
             })
             .buffer_unordered(self.poll.concurrency.max(1));
         let mut metas = std::pin::pin!(metas);
-        let mut found = Found { live: vec![], compacted: vec![], since: Since::Change(begin), as_of };
+        let (since, complete) = (Since::Change(begin), Some(at));
+        let mut found = Found { live: vec![], compacted: vec![], since, as_of, complete };
         while let Some(meta) = metas.next().await {
             match meta {
-                Some(meta) if meta.compacted.is_some() => found.compacted.push(meta),
-                Some(meta) => found.live.push(meta),
-                None => {}
+                Ok(Some(meta)) if meta.compacted.is_some() => found.compacted.push(meta),
+                Ok(Some(meta)) => found.live.push(meta),
+                Ok(None) => {}
+                Err(Unread) => found.complete = None,
             }
         }
         Ok(found)
     }
 
-    async fn fetch_meta(&self, tenant: &Tenant, id: BlockId, seen: Seen) -> Option<Arc<Meta>> {
+    /// `None` for a block that is gone, or whose meta is damaged.
+    async fn fetch_meta(
+        &self,
+        tenant: &Tenant,
+        id: BlockId,
+        seen: Seen,
+    ) -> Result<Option<Arc<Meta>>, Unread> {
         let name = if seen.compacted.is_some() { COMPACTED } else { META };
-        let json = match self.get(tenant, id, name).await {
+        let mut compacted = seen.compacted;
+        let mut json = self.get(tenant, id, name).await;
+        // Replaced while it was listed, which may have passed by the place of its successor before that was there.
+        if seen.compacted.is_none() && json.as_ref().is_err_and(StoreError::is_not_found) {
+            json = self.get(tenant, id, COMPACTED).await;
+            compacted = Some(Timestamp::now());
+        }
+        let json = match json {
             Ok(json) => json,
-            // Compacted or deleted while we listed: the next poll sees what became of it.
-            Err(e) if e.is_not_found() => return None,
+            Err(e) if e.is_not_found() => return Ok(None),
             Err(error) => {
                 tracing::warn!(%tenant, block = %id, %error, "a block's meta could not be read");
                 self.stats.count_error_of(tenant);
-                return None;
+                return Err(Unread);
             }
         };
         match Meta::from_json(&json) {
             Ok(meta) if meta.id == id && meta.tenant == *tenant => {
-                Some(Arc::new(Meta { compacted: seen.compacted, ..meta }))
+                return Ok(Some(Arc::new(Meta { compacted, ..meta })));
             }
             Ok(meta) => {
                 tracing::warn!(%tenant, block = %id, names = %meta.id, "a block's meta names another block");
-                self.stats.count_error_of(tenant);
-                None
             }
             Err(error) => {
                 tracing::warn!(%tenant, block = %id, %error, "a block's meta cannot be read");
-                self.stats.count_error_of(tenant);
-                None
             }
         }
+        self.stats.count_error_of(tenant);
+        Ok(None)
     }
 
     async fn list_blocks(&self, tenant: &Tenant) -> Result<BTreeMap<BlockId, Seen>, StoreError> {

@@ -14,7 +14,7 @@ use crate::{
     block::Meta,
     model::{BlockId, Tenant},
     store::{
-        Access, DATA, Objects, PollOptions, Store,
+        Access, DATA, Objects, PollOptions, Store, StoreError,
         fault::{FaultStore, Faults},
         index::{self, Index},
     },
@@ -224,4 +224,30 @@ async fn a_tenant_that_fails_now_and_then_is_tried_again_and_one_that_fails_keep
     let found = store.poll().await.unwrap();
     assert_eq!((found.failed, ids(&store)), (1, vec![1]));
     assert_eq!(store.poll_stats().tenants()[0].1.errors, 1);
+}
+
+#[tokio::test]
+async fn listed_or_named_a_list_that_has_to_be_complete_is_made_when_the_index_is_older_and_by_one_for_all() {
+    let (dir, bucket) = (tempfile::tempdir().unwrap(), bucket());
+    let (compactor, other) = (builder(&bucket), open(&bucket, PollOptions::default()));
+    commit(&compactor, dir.path(), 1).await;
+    compactor.poll().await.unwrap();
+    commit(&other, dir.path(), 2).await;
+    let (reader, tenant) = (open(&bucket, PollOptions::default()), tenant());
+    reader.poll().await.unwrap();
+    assert_eq!(ids(&reader), [1], "the index is older");
+    let (moment, before) = (std::time::Instant::now(), bucket.requests());
+    let listed = futures::future::join_all((0..20).map(|_| reader.complete_to(&tenant, moment)));
+    assert!(listed.await.into_iter().all(|listed| listed.is_ok()));
+    let after = bucket.requests();
+    assert_eq!(ids(&reader), [1, 2]);
+    assert_eq!((after.lists - before.lists, after.gets - before.gets), (1, 1), "one listing, one meta");
+    // The index is still the old one.
+    reader.poll().await.unwrap();
+    assert_eq!(ids(&reader), [1, 2], "never back");
+    commit(&other, dir.path(), 3).await;
+    bucket.die_after(1);
+    let listed = reader.complete_to(&tenant, std::time::Instant::now()).await;
+    assert!(matches!(listed, Err(StoreError::Unread { .. })), "{listed:?}");
+    assert!(reader.complete_to(&tenant, std::time::Instant::now()).await.is_err());
 }
