@@ -64,6 +64,8 @@ section! {
         max_grpc_streaming_packet_size: Option<u64>,
         max_query_expression_size_bytes: Option<u64>,
         query_end_cutoff: Option<Duration>,
+        /// Rules by which plans are made cheaper that are not to be used.
+        skip_ast_transformations: Vec<String>,
         api_timeout: Option<Duration>,
         url_deny_list: Vec<String>,
         allowed_headers: Vec<String>,

@@ -28,6 +28,10 @@ pub struct Bounds {
     pub max_spans_per_span_set: u32,
     /// Longest range between `start` and `end`; zero for none.
     pub max_range: Duration,
+    /// A search ends this long ago at the latest; zero for now.
+    pub end_cutoff: Duration,
+    /// Rules for plans that are not used, with commas between them (see [`traceql::SKIP_HINT`]).
+    pub skipped_rules: String,
     /// Longest `q`, bytes; 0 for none.
     pub max_query_bytes: usize,
 }
@@ -219,7 +223,10 @@ impl Params {
         {
             return Err(ParamError::RangeTooLong { max: bounds.max_range.into(), start, end });
         }
-        Ok(range)
+        // What lies within the cutoff may not be complete; asked for alone, it is nothing.
+        let last =
+            if bounds.end_cutoff.is_zero() { u64::MAX } else { now - bounds.end_cutoff.as_secs().min(now) };
+        Ok(range.map(|SecondsRange { start, end }| SecondsRange { start, end: end.min(last).max(start) }))
     }
 
     fn form(&self, bounds: &Bounds) -> Result<Form, ParamError> {
@@ -237,7 +244,7 @@ impl Params {
             if bounds.max_query_bytes > 0 && q.len() > bounds.max_query_bytes {
                 return Err(ParamError::QueryTooLong { max: bounds.max_query_bytes });
             }
-            return Ok(Form::TraceQl(q.to_owned()));
+            return Ok(Form::TraceQl(self.with_rules(q, bounds)));
         }
         let tags = match self.get("tags") {
             Some(text) => traceql::parse_tags(text).map_err(|e| ParamError::Tags(e.message().to_owned()))?,
@@ -249,6 +256,25 @@ impl Params {
             return Ok(Form::TraceQl("{}".to_owned()));
         }
         Ok(Form::Tags { tags, min, max })
+    }
+
+    /// The query with the hint that names the rules which are not to be used: so it reaches whoever plans it.
+    fn with_rules(&self, q: &str, bounds: &Bounds) -> String {
+        let asked = self.get(traceql::SKIP_HINT).filter(|names| *names != "false");
+        let skipped = match asked {
+            Some("true") => "all",
+            Some(names) => names,
+            None => &bounds.skipped_rules,
+        };
+        match traceql::parse(q) {
+            Ok(mut query) if !skipped.is_empty() => {
+                let value = traceql::Literal::String(skipped.to_owned());
+                query.hints.push(traceql::syntax::Hint { name: traceql::SKIP_HINT.to_owned(), value });
+                query.to_string()
+            }
+            // What is no query is told so when it is planned.
+            _ => q.to_owned(),
+        }
     }
 
     fn unknown(&self) -> Vec<(String, String)> {
@@ -281,6 +307,8 @@ mod tests {
             default_spans_per_span_set: 3,
             max_spans_per_span_set: 100,
             max_range: Duration::from_hours(168),
+            end_cutoff: Duration::ZERO,
+            skipped_rules: String::new(),
             max_query_bytes: 1000,
         }
     }
@@ -358,6 +386,40 @@ mod tests {
         };
         assert_eq!(tags, [("service.name".into(), "shop".into())]);
         assert_eq!(search("service.name=shop&start=1&end=2").unwrap().form, Form::TraceQl("{}".into()));
+    }
+
+    #[test]
+    fn a_search_ends_before_the_cutoff_where_there_is_one() {
+        let end = |query: &str, cutoff| {
+            let bounds = Bounds { end_cutoff: Duration::from_secs(cutoff), ..bounds() };
+            let uri: Uri = format!("/api/search?{query}").parse().unwrap();
+            Params::of(&uri).unwrap().search(&bounds, 1_700_000_000).unwrap().range
+        };
+        let range = |start, end| Some(SecondsRange { start, end });
+        let query = "start=1699999000&end=1700000000";
+        assert_eq!(end(query, 0), range(1_699_999_000, 1_700_000_000));
+        assert_eq!(end(query, 30), range(1_699_999_000, 1_699_999_970));
+        assert_eq!(end("start=1699999990&end=1700000000", 30), range(1_699_999_990, 1_699_999_990));
+        assert_eq!(end("start=1&end=20", 30), range(1, 20));
+        assert_eq!(end("", 30), None);
+    }
+
+    #[test]
+    fn rules_that_are_not_to_be_used_go_with_the_query() {
+        let text = |query: &str, skipped: &str| {
+            let bounds = Bounds { skipped_rules: skipped.to_owned(), ..bounds() };
+            let uri: Uri = format!("/api/search?q=%7B.a%7D{query}").parse().unwrap();
+            match Params::of(&uri).unwrap().search(&bounds, 0).unwrap().form {
+                Form::TraceQl(text) => text,
+                form @ Form::Tags { .. } => panic!("{form}"),
+            }
+        };
+        assert_eq!(text("", ""), "{.a}");
+        assert_eq!(text("", "or_to_in"), "{ .a } with (skip_ast_transformations=`or_to_in`)");
+        assert_eq!(
+            text("&skip_ast_transformations=true", ""),
+            "{ .a } with (skip_ast_transformations=`all`)"
+        );
     }
 
     #[test]

@@ -17,8 +17,6 @@ use crate::{
     },
 };
 
-/// About the largest message, bytes: Tempo's default for `max_grpc_streaming_packet_size`.
-const MAX_MESSAGE: usize = 1 << 20;
 /// Pieces that wait for a slow client, before the search waits too.
 const WAITING: usize = 4;
 
@@ -57,7 +55,8 @@ impl StreamingQuerier for StreamService {
             // Nobody listens any more: nobody misses it.
             let _ = tell.send(answer).await;
         };
-        Ok(Response::new(Box::pin(pieces(told, search, by_tags))))
+        let max_message = self.frontend.options().max_message;
+        Ok(Response::new(Box::pin(pieces(told, search, by_tags, max_message))))
     }
 }
 
@@ -66,12 +65,13 @@ fn pieces(
     told: mpsc::Receiver<Result<Answer, QueryError>>,
     search: impl Future<Output = ()> + Send + 'static,
     by_tags: bool,
+    max_message: usize,
 ) -> impl Stream<Item = Result<SearchResponse, Status>> + Send {
     let running = stream::once(search).filter_map(async |()| None);
     stream::select(ReceiverStream::new(told), running).flat_map(move |answer| {
         stream::iter(match answer {
             Ok(answer) => {
-                search_message::messages(answer, by_tags, MAX_MESSAGE).into_iter().map(Ok).collect()
+                search_message::messages(answer, by_tags, max_message).into_iter().map(Ok).collect()
             }
             Err(error) => vec![Err(Status::from(Refusal::from(error)))],
         })

@@ -30,6 +30,8 @@ pub struct FrontendOptions {
     pub lookup_timeout: Duration,
     /// Queries that Tempo refuses are refused, though they could be answered.
     pub traceql_strict: bool,
+    /// About the longest message of a streamed answer, bytes.
+    pub max_message: usize,
     /// Bounds of request parameters.
     pub bounds: Bounds,
 }
@@ -59,12 +61,16 @@ impl FrontendOptions {
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
             traceql_strict: frontend.traceql_strict.unwrap_or(false),
+            max_message: frontend.max_grpc_streaming_packet_size.filter(|size| *size > 0).unwrap_or(1 << 20)
+                as usize,
             bounds: Bounds {
                 default_limit: frontend.default_result_limit(),
                 max_limit: frontend.max_result_limit(),
                 default_spans_per_span_set: frontend.default_spans_per_span_set(),
                 max_spans_per_span_set: frontend.max_spans_per_span_set(),
                 max_range: frontend.max_search_duration().get(),
+                end_cutoff: frontend.query_end_cutoff.map_or(Duration::ZERO, vivace_config::Duration::get),
+                skipped_rules: frontend.skip_ast_transformations.join(","),
                 max_query_bytes: frontend.max_query_expression_size_bytes.unwrap_or(131_072) as usize,
             },
         }
