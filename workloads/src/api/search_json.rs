@@ -21,7 +21,9 @@ pub(super) fn encode(answer: &Answer, by_tags: bool) -> Vec<u8> {
         total_block_bytes: Text(cost.block_bytes),
         inspected_spans: Text(stats.inspected_spans),
     };
-    serde_json::to_vec(&Body { traces, metrics })
+    let partial = answer.partial.as_deref();
+    let (status, message) = (partial.map(|_| "PARTIAL"), partial);
+    serde_json::to_vec(&Body { traces, metrics, status, message })
         .expect("maps with text keys and plain values always become JSON")
 }
 
@@ -29,6 +31,11 @@ pub(super) fn encode(answer: &Answer, by_tags: bool) -> Vec<u8> {
 struct Body<'a> {
     traces: Vec<Trace<'a>>,
     metrics: Metrics,
+    /// As in an answer to a lookup; Tempo has neither here, and an error instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -247,7 +254,7 @@ mod tests {
         };
         let stats = SearchStats { inspected_traces: 3, inspected_bytes: 44, inspected_spans: 0 };
         let cost = Cost { blocks: 0, block_bytes: 0, jobs: 2, completed: 1 };
-        Answer { part: SearchPart { hits: vec![hit], stats }, cost }
+        Answer { part: SearchPart { hits: vec![hit], stats }, cost, partial: None }
     }
 
     #[test]
@@ -267,7 +274,7 @@ mod tests {
 
     #[test]
     fn nothing_found_is_an_empty_list() {
-        let none = Answer { part: SearchPart::default(), cost: Cost::default() };
+        let none = Answer::default();
         assert_eq!(encode(&none, false), br#"{"traces":[],"metrics":{}}"#);
     }
 }

@@ -86,7 +86,6 @@ mod tests {
     };
 
     use super::*;
-    use crate::frontend::Cost;
 
     #[test]
     fn a_long_answer_is_cut_into_messages_with_the_metrics_in_each() {
@@ -101,7 +100,7 @@ mod tests {
         };
         let stats = SearchStats { inspected_spans: 7, ..SearchStats::default() };
         let part = SearchPart { hits: (1..=5).map(hit).collect(), stats };
-        let messages = messages(Answer { part, cost: Cost::default() }, false, 1000);
+        let messages = messages(Answer { part, ..Answer::default() }, false, 1000);
         let lens: Vec<_> = messages.iter().map(|message| message.traces.len()).collect();
         assert_eq!(lens, [2, 2, 1]);
         assert!(messages.iter().all(|m| m.metrics.as_ref().is_some_and(|m| m.inspected_spans == 7)));

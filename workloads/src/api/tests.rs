@@ -1,18 +1,29 @@
+use std::time::Duration;
+
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt;
-use tracing_core::store::{Backend, Store, StoreOptions};
+use tracing_core::{
+    engine::SearchPart,
+    store::{Backend, Store, StoreOptions},
+};
 
 use super::*;
 use crate::{
-    frontend::FrontendOptions,
+    frontend::{Found, FrontendOptions},
     membership::{Membership, Options, Role},
     overrides::Overrides,
 };
 
 /// The routes of a frontend that no querier serves and whose lines are one job long.
 async fn routes(options: ApiOptions) -> (tempfile::TempDir, Router) {
+    let (dir, _, frontend) = frontend(Duration::from_millis(20)).await;
+    (dir, router(frontend, options))
+}
+
+/// A frontend that no querier serves yet, in a cluster with one ingester, whose lines are one job long.
+async fn frontend(search_timeout: Duration) -> (tempfile::TempDir, Arc<Store>, Arc<Frontend>) {
     let dir = tempfile::tempdir().unwrap();
     let backend = Backend::Local { path: dir.path().to_owned() };
     let store = Store::open(StoreOptions { cache_bytes: 0, ..StoreOptions::new(backend) }).unwrap();
@@ -26,16 +37,17 @@ async fn routes(options: ApiOptions) -> (tempfile::TempDir, Router) {
         bind: any,
         advertise: any,
         cluster: "test".into(),
-        interval: std::time::Duration::from_secs(1),
+        interval: Duration::from_secs(1),
     });
     let mut registry = Registry::default();
     let overrides = Overrides::open(&vivace_config::Overrides::default(), &mut registry).unwrap();
     let mut bounds = FrontendOptions::of(&vivace_config::Config::default());
     bounds.max_outstanding_per_tenant = 1;
-    bounds.search_timeout = std::time::Duration::from_millis(20);
-    let frontend = Frontend::new(bounds, store, membership.await.unwrap(), overrides, &mut registry);
+    bounds.search_timeout = search_timeout;
+    let frontend =
+        Frontend::new(bounds, Arc::clone(&store), membership.await.unwrap(), overrides, &mut registry);
     assert!(frontend.ready().is_err());
-    (dir, router(frontend, options))
+    (dir, store, frontend)
 }
 
 fn single() -> ApiOptions {
@@ -96,6 +108,35 @@ async fn a_query_that_nobody_works_on_ends_in_time_and_one_too_many_is_refused()
     assert!(first.1.contains("1 of 1 jobs unanswered"), "{}", first.1);
     assert_eq!(second.0, 429, "{}", second.1);
     assert!(second.1.starts_with("too many outstanding requests"), "{}", second.1);
+}
+
+/// Of two jobs, one for the ingester and one for a block, the second is never answered.
+#[tokio::test]
+async fn what_was_found_by_the_deadline_is_answered_and_marked_as_partial() {
+    let (dir, store, frontend) = frontend(Duration::from_millis(500)).await;
+    let block = dir.path().join("single-tenant/e62d00b6-f021-41ba-a0c3-70be7f90147d");
+    std::fs::create_dir_all(&block).unwrap();
+    let meta = r#"{"format":"vParquet4","blockID":"e62d00b6-f021-41ba-a0c3-70be7f90147d","tenantID":"single-tenant","startTime":"2026-11-22T07:00:00Z","endTime":"2026-11-22T07:59:55Z"}"#;
+    std::fs::write(block.join("meta.json"), meta).unwrap();
+    store.poll().await.unwrap();
+    let queue = frontend.queue();
+    let querier = queue.join();
+    let answer = async {
+        let first = queue.pop(querier).await;
+        first.finish(Ok(Found::Search { part: SearchPart::default(), recent_blocks: Vec::new() }));
+        // Held, and not answered.
+        let _second = queue.pop(querier).await;
+        std::future::pending::<()>().await;
+    };
+    let routes = router(Arc::clone(&frontend), single());
+    let (status, said) = tokio::select! {
+        answer = get(&routes, "/api/search?q=%7B%7D&start=1795330000&end=1795338400", None) => answer,
+        () = answer => unreachable!("it never ends"),
+    };
+    assert_eq!(status, 200, "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&json["status"], &json["metrics"]["completedJobs"]), (&"PARTIAL".into(), &1.into()));
+    assert!(json["message"].as_str().unwrap().contains("1 of 2 jobs unanswered"), "{said}");
 }
 
 #[tokio::test]

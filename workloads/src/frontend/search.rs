@@ -35,6 +35,8 @@ const LOGGED_CHARS: usize = 1000;
 pub(crate) struct Answer {
     pub(crate) part: SearchPart,
     pub(crate) cost: Cost,
+    /// Why this is not all there is: time was up.
+    pub(crate) partial: Option<String>,
 }
 
 /// A search under way.
@@ -141,6 +143,7 @@ impl Frontend {
             blocks = cost.blocks,
             bytes,
             hits,
+            partial = outcome.as_ref().ok().and_then(|answer| answer.partial.as_deref()),
             error = outcome.as_ref().err().map(tracing::field::display),
             "search"
         );
@@ -160,7 +163,15 @@ impl Searching<'_> {
         }
         self.add_blocks(metas).await;
         let mut combiner = Combiner::new(self.search.limits.limit);
-        while let Some(done) = self.run.next().await? {
+        let partial = loop {
+            let done = match self.run.next().await {
+                Ok(Some(done)) => done,
+                Ok(None) => break None,
+                Err(error @ QueryError::Deadline { .. }) if self.may_be_partial() => {
+                    break Some(error.to_string());
+                }
+                Err(error) => return Err(error),
+            };
             match done.result {
                 Ok(Found::Search { part, recent }) => {
                     combiner.add(part);
@@ -178,12 +189,18 @@ impl Searching<'_> {
                 self.run.drop_older_than(cutoff);
             }
             self.tell(&combiner).await;
-        }
+        };
         let mut part = combiner.finish();
         if let Some(told) = &mut self.told {
             told.news(&mut part);
         }
-        Ok(Answer { part, cost: self.run.cost })
+        Ok(Answer { part, cost: self.run.cost, partial })
+    }
+
+    /// Whether what was found by the deadline is an answer: some work was done, and whoever asks is not told as it goes on. Tempo
+    /// refuses then.
+    fn may_be_partial(&self) -> bool {
+        !self.frontend.options.traceql_strict && self.told.is_none() && self.run.cost.completed > 0
     }
 
     /// Tells the client what is certain by now. Traces that what is still under way might displace wait: a
@@ -196,7 +213,7 @@ impl Searching<'_> {
         part.hits.retain(|hit| hit.start > newest);
         told.news(&mut part);
         // A client that went away ends the search by dropping it.
-        let _ = told.to.send(Ok(Answer { part, cost: self.run.cost })).await;
+        let _ = told.to.send(Ok(Answer { part, cost: self.run.cost, partial: None })).await;
     }
 
     /// Adds a job for each ingester that is not asked yet.
