@@ -11,7 +11,7 @@ use tracing_core::{
 
 use super::*;
 use crate::{
-    frontend::{Found, FrontendOptions},
+    frontend::{Found, FrontendOptions, Recent},
     membership::{Membership, Options, Role},
     overrides::Overrides,
 };
@@ -123,7 +123,7 @@ async fn what_was_found_by_the_deadline_is_answered_and_marked_as_partial() {
     let querier = queue.join();
     let answer = async {
         let first = queue.pop(querier).await;
-        first.finish(Ok(Found::Search { part: SearchPart::default(), recent_blocks: Vec::new() }));
+        first.finish(Ok(Found::Search { part: SearchPart::default(), recent: Recent::default() }));
         // Held, and not answered.
         let _second = queue.pop(querier).await;
         std::future::pending::<()>().await;
