@@ -7,6 +7,7 @@ mod live;
 mod lookup;
 mod merge;
 mod parts;
+mod pieces;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -27,16 +28,18 @@ use pool::Pool;
 pub struct Engine {
     store: Arc<Store>,
     pool: Pool,
-    /// Row groups that may be held in memory at once, over all searches.
+    threads: usize,
+    /// Row groups that may be decoded at once, over all searches.
     row_groups: Semaphore,
 }
 
 impl Engine {
-    /// An engine over the blocks of `store` that computes on at most `threads` threads at once, and holds at
-    /// most twice as many row groups in memory.
+    /// An engine over the blocks of `store` that computes on at most `threads` threads at once, and decodes
+    /// at most twice as many row groups at once.
     #[must_use]
     pub fn new(store: Arc<Store>, threads: usize) -> Arc<Self> {
-        let row_groups = Semaphore::new(threads.max(1) * 2);
-        Arc::new(Self { store, pool: Pool::new(threads), row_groups })
+        let threads = threads.max(1);
+        let row_groups = Semaphore::new(threads * 2);
+        Arc::new(Self { store, pool: Pool::new(threads), threads, row_groups })
     }
 }

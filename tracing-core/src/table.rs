@@ -9,9 +9,12 @@ mod build;
 mod columns;
 mod kin;
 mod live;
+mod piece;
 pub mod render;
 mod size;
 mod strings;
+mod value_column;
+mod view;
 
 pub mod evaluate;
 
@@ -24,4 +27,7 @@ pub use columns::{
 };
 pub use kin::{Generations, with_kin};
 pub use live::{Frozen, Live, LiveTable, LiveView, Part, Pushed};
+pub use piece::{Piece, PieceOf};
 pub use strings::{Code, Strings};
+pub use value_column::ValueColumn;
+pub use view::View;

@@ -4,14 +4,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use tokio_util::sync::CancellationToken;
 
+use super::pieces::Group;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
-use crate::block::{Footer, Meta, Scan, Step};
+use crate::block::{Meta, Scan, Step};
 use crate::model::TraceId;
 use crate::store::DATA;
-use crate::table::evaluate::{self, Matches};
-use crate::table::{Projection, SpanTable};
+use crate::table::evaluate::{self, Matches, TraceHit};
+use crate::table::{PieceOf, SpanTable, View};
 use crate::traceql::Plan;
 
 impl Engine {
@@ -75,6 +77,8 @@ impl Engine {
         Ok(combiner.finish())
     }
 
+    /// First what matches of every row group, then of the newest of all what is shown: nothing is decoded for
+    /// an answer that it does not get into.
     async fn search_row_groups(
         &self,
         meta: &Arc<Meta>,
@@ -83,36 +87,32 @@ impl Engine {
         limits: SearchLimits,
     ) -> Result<SearchPart, EngineError> {
         let footer = self.footer(meta).await?;
+        let all = row_groups.start..row_groups.end.min(footer.row_groups());
+        let wanted = PieceOf::of(&evaluate::predicate(plan));
+        // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
+        let mut searches: Vec<BoxFuture<'_, Result<_, EngineError>>> = Vec::with_capacity(all.len());
+        for group in all {
+            let group = Group { engine: self, meta, footer: &footer, group, bytes: 0 };
+            searches.push(search_group(group, wanted.clone(), plan, limits).boxed());
+        }
+        let mut under_way = stream::iter(searches).buffer_unordered(self.threads * 2);
+        let mut found: Vec<(Group<'_>, Matches)> = Vec::new();
         let mut combiner = Combiner::new(limits.limit);
-        let (predicate, output) = (evaluate::predicate(plan), evaluate::output(plan));
-        for group in row_groups.start..row_groups.end.min(footer.row_groups()) {
-            let _held = self.row_groups.acquire().await.map_err(|_| EngineError::Cancelled)?;
-            let mut scan = Reader { engine: self, meta, footer: &footer, group, bytes: 0 };
-            let Some(table) = scan.table(predicate.clone()).await? else { continue };
-            let (asked, cutoff) = (Arc::clone(plan), combiner.cutoff());
-            let matches = self.pool.run(move || {
-                let mut matches = evaluate::search(&asked, &table, None, limits.window);
-                matches.keep_newest(limits.limit, cutoff);
-                matches
-            });
-            let matches: Matches = matches.await?;
-            let mut part = SearchPart {
-                stats: SearchStats {
-                    inspected_traces: matches.inspected_traces,
-                    inspected_spans: matches.inspected_spans,
-                    inspected_bytes: 0,
-                },
-                hits: Vec::new(),
+        while let Some((group, matches)) = under_way.try_next().await? {
+            let stats = SearchStats {
+                inspected_traces: matches.inspected_traces,
+                inspected_spans: matches.inspected_spans,
+                inspected_bytes: 0,
             };
-            if !matches.is_empty()
-                && let Some(table) = scan.table(output.clone()).await?
-            {
-                let asked = Arc::clone(plan);
-                let hits = move || evaluate::hits(&asked, &table, &matches, limits.spss);
-                part.hits = self.pool.run(hits).await?;
-            }
-            part.stats.inspected_bytes = scan.bytes;
-            combiner.add(part);
+            combiner.add(SearchPart { hits: Vec::new(), stats });
+            found.push((group, matches));
+        }
+        let cutoff = super::combine::cutoff(found.iter().flat_map(|(_, found)| found.starts()), limits.limit);
+        for (group, matches) in &mut found {
+            matches.keep_newest(limits.limit, cutoff);
+            let hits = group.hits(plan, matches, limits.spss).await?;
+            let stats = SearchStats { inspected_bytes: group.bytes, ..SearchStats::default() };
+            combiner.add(SearchPart { hits, stats });
         }
         Ok(combiner.finish())
     }
@@ -143,19 +143,69 @@ impl Engine {
     }
 }
 
-/// One row group, read for one projection after the other.
-struct Reader<'a> {
-    engine: &'a Engine,
-    meta: &'a Meta,
-    footer: &'a Arc<Footer>,
-    group: usize,
-    bytes: u64,
+/// What matches of a row group.
+async fn search_group<'a>(
+    mut group: Group<'a>,
+    wanted: Vec<PieceOf>,
+    plan: &Arc<Plan>,
+    limits: SearchLimits,
+) -> Result<(Group<'a>, Matches), EngineError> {
+    let Some(pieces) = group.pieces(wanted).await? else { return Ok((group, Matches::default())) };
+    let plan = Arc::clone(plan);
+    let search = move || {
+        let view = View::of(pieces.iter().map(AsRef::as_ref));
+        let mut matches = evaluate::search(&plan, view, None, limits.window);
+        matches.keep_newest(limits.limit, None);
+        matches
+    };
+    let matches = group.engine.pool.run(search).await?;
+    Ok((group, matches))
 }
 
-impl Reader<'_> {
-    async fn table(&mut self, projection: Projection) -> Result<Option<SpanTable>, EngineError> {
-        let groups = self.group..self.group + 1;
-        let scan = Scan::new(self.meta, Arc::clone(self.footer), groups, projection)?;
-        self.engine.drive(self.meta, scan, &mut self.bytes).await
+/// Of so many traces of a row group at most, their rows alone are read to show them.
+const FEW: usize = 8;
+
+impl Group<'_> {
+    /// What an answer shows of the matches.
+    async fn hits(
+        &mut self,
+        plan: &Arc<Plan>,
+        matches: &mut Matches,
+        spss: usize,
+    ) -> Result<Vec<TraceHit>, EngineError> {
+        if matches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let projection = evaluate::output(plan);
+        let wanted = PieceOf::of(&projection);
+        let matches = std::mem::take(matches);
+        let pieces = match self.at_hand(&wanted) {
+            None if matches.traces().len() <= FEW => return self.hits_alone(plan, &matches, spss).await,
+            None => self.pieces(wanted).await?,
+            some => some,
+        };
+        let Some(pieces) = pieces else { return Ok(Vec::new()) };
+        let plan = Arc::clone(plan);
+        let hits = move || {
+            let view = View::of(pieces.iter().map(AsRef::as_ref));
+            evaluate::hits(&plan, view, &matches, spss)
+        };
+        self.engine.pool.run(hits).await
+    }
+
+    /// The same, each trace read by itself.
+    async fn hits_alone(
+        &mut self,
+        plan: &Arc<Plan>,
+        matches: &Matches,
+        spss: usize,
+    ) -> Result<Vec<TraceHit>, EngineError> {
+        let projection = evaluate::output(plan);
+        let mut hits = Vec::new();
+        for row in matches.traces() {
+            let Some(table) = self.row(row as u64, &projection).await? else { continue };
+            hits.extend(evaluate::hits(plan, &*table, &matches.alone(row), spss));
+        }
+        Ok(hits)
     }
 }

@@ -80,10 +80,7 @@ impl Combiner {
     /// `None` while there is room.
     #[must_use]
     pub fn cutoff(&self) -> Option<u64> {
-        let mut starts: Vec<u64> = self.hits.values().map(|hit| hit.start).collect();
-        let last = self.limit.checked_sub(1).filter(|&last| last < starts.len())?;
-        let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
-        Some(*cutoff)
+        cutoff(self.hits.values().map(|hit| hit.start), self.limit)
     }
 
     /// The whole answer, newest first.
@@ -101,6 +98,14 @@ impl SearchStats {
         self.inspected_bytes += inspected_bytes;
         self.inspected_spans += inspected_spans;
     }
+}
+
+/// Start of the oldest of the newest `limit` traces, where there are so many.
+pub(super) fn cutoff(starts: impl Iterator<Item = u64>, limit: usize) -> Option<u64> {
+    let mut starts: Vec<u64> = starts.collect();
+    let last = limit.checked_sub(1).filter(|&last| last < starts.len())?;
+    let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
+    Some(*cutoff)
 }
 
 /// The newest `limit` hits, newest first; equal starts are ordered by id, so that answers repeat.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::combine::cutoff;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
 use crate::table::evaluate::{self, Matches};
 use crate::table::{LiveTable, LiveView};
@@ -39,14 +40,14 @@ impl Engine {
             let plan = Arc::clone(plan);
             self.pool.run(move || {
                 let LiveTable { table, alive } = live;
-                let mut matches = evaluate::search(&plan, &table, Some(&alive), limits.window);
+                let mut matches = evaluate::search(&plan, &*table, Some(&alive), limits.window);
                 matches.keep_newest(limits.limit, None);
                 (table, matches)
             })
         });
         let found: Vec<(Arc<_>, Matches)> = try_join_all(searches).await?;
         let mut combiner = Combiner::new(limits.limit);
-        let cutoff = cutoff(&found, limits.limit);
+        let cutoff = cutoff(found.iter().flat_map(|(_, matches)| matches.starts()), limits.limit);
         for (table, mut matches) in found {
             let stats = SearchStats {
                 inspected_traces: matches.inspected_traces,
@@ -58,18 +59,10 @@ impl Engine {
                 Vec::new()
             } else {
                 let plan = Arc::clone(plan);
-                self.pool.run(move || evaluate::hits(&plan, &table, &matches, limits.spss)).await?
+                self.pool.run(move || evaluate::hits(&plan, &*table, &matches, limits.spss)).await?
             };
             combiner.add(SearchPart { hits, stats });
         }
         Ok(combiner.finish())
     }
-}
-
-/// Start of the oldest of the newest `limit` matches, where there are so many.
-fn cutoff<T>(found: &[(T, Matches)], limit: usize) -> Option<u64> {
-    let mut starts: Vec<u64> = found.iter().flat_map(|(_, matches)| matches.starts()).collect();
-    let last = limit.checked_sub(1).filter(|&last| last < starts.len())?;
-    let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
-    Some(*cutoff)
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::block::{self, Meta, WriteOptions};
 use crate::model::{BlockId, Tenant, TraceId};
+use crate::store::cache::Role;
 use crate::store::{Stage, StoreOptions};
 use crate::table::Live;
 use crate::traceql::{Plan, parse};
@@ -87,14 +88,46 @@ async fn a_block_answers_as_the_live_tables_did_that_it_was_written_from() {
         for limit in [1000, 7] {
             let view = live().snapshot();
             let there = engine.search_live(view, &plan(query), limits(limit), cancel.clone()).await.unwrap();
-            let all = 0..meta.row_groups as usize;
-            let here =
-                engine.search_block(&meta, all, &plan(query), limits(limit), cancel.clone()).await.unwrap();
-            assert_eq!(here.hits, there.hits, "{query}");
-            let ruled_out = query.contains("absent");
-            assert_eq!(here.stats.inspected_spans, if ruled_out { 0 } else { TRACES * 2 });
-            assert!(here.hits.is_sorted_by(|a, b| a.start > b.start));
+            // Read, and then from memory.
+            for _ in 0..2 {
+                let all = 0..meta.row_groups as usize;
+                let plan = plan(query);
+                let here = engine.search_block(&meta, all, &plan, limits(limit), cancel.clone()).await;
+                let here = here.unwrap();
+                assert_eq!(here.hits, there.hits, "{query}");
+                let ruled_out = query.contains("absent");
+                assert_eq!(here.stats.inspected_spans, if ruled_out { 0 } else { TRACES * 2 });
+                assert!(here.hits.is_sorted_by(|a, b| a.start > b.start));
+            }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_for_one_question_is_not_read_again_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = block(dir.path()).await;
+    let misses = || {
+        let numbers = engine.store.cache().numbers();
+        numbers.iter().find(|(role, _)| *role == Role::Column).map(|(_, numbers)| numbers.misses)
+    };
+    for (query, again) in [
+        (
+            "{ name =~ `child [1-3]` && status = error }",
+            "{ status = error && name != `root` && name =~ `child [1-3]` }",
+        ),
+        ("{ .n > 3 }", "{ .n > 3 } | count() > 1"),
+    ] {
+        let ask = async |plan: &Arc<Plan>| {
+            let all = 0..meta.row_groups as usize;
+            engine.search_block(&meta, all, plan, limits(1000), CancellationToken::new()).await.unwrap()
+        };
+        let before = misses();
+        let found = ask(&plan(query)).await;
+        assert!(!found.hits.is_empty() && misses() > before, "{query}");
+        let after = misses();
+        assert_eq!(ask(&plan(again)).await.hits.len(), found.hits.len(), "{query}");
+        assert_eq!(misses(), after, "{query}: all of it was in memory");
     }
 }
 

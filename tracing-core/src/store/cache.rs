@@ -1,5 +1,5 @@
 //! What is read again and again, kept decoded within one number of bytes for all of it: footers, Bloom
-//! filters, sketches, id filters, page indexes, pages.
+//! filters, sketches, id filters, page indexes, pages, columns.
 //!
 //! Guarantees: the weights of what is kept never exceed the budget; nothing over [`Cache::largest`] is kept,
 //! so that no one object pushes out everything else; what is asked for once, as a scan over many blocks
@@ -38,6 +38,8 @@ pub enum Role {
     Sketch,
     /// A part of the tenant's filter over trace ids.
     Ids,
+    /// A column of a row group, decoded, or what of it an answer shows.
+    Column,
 }
 
 /// What is kept: a part of a block, or of another immutable object with an id of its own.
@@ -117,7 +119,7 @@ impl Lifecycle<Key, Held> for Leaving {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Bloom,
         Self::Footer,
         Self::ColumnIndex,
@@ -125,6 +127,7 @@ impl Role {
         Self::Page,
         Self::Sketch,
         Self::Ids,
+        Self::Column,
     ];
 
     /// Its name in metrics.
@@ -138,21 +141,23 @@ impl Role {
             Self::Page => "parquet-page",
             Self::Sketch => "block-sketch",
             Self::Ids => "trace-id-index",
+            Self::Column => "parquet-column",
         }
     }
 }
 
 impl Counters {
     fn of(&self, role: Role) -> &Counter {
-        let [bloom, footer, column, offset, page, sketch, ids] = &self.0;
+        let [bloom, footer, bounds, offset, page, sketch, ids, column] = &self.0;
         match role {
             Role::Bloom => bloom,
             Role::Footer => footer,
-            Role::ColumnIndex => column,
+            Role::ColumnIndex => bounds,
             Role::OffsetIndex => offset,
             Role::Page => page,
             Role::Sketch => sketch,
             Role::Ids => ids,
+            Role::Column => column,
         }
     }
 }
@@ -190,6 +195,12 @@ impl Cache {
         let found = self.kept.get(key).and_then(|held| held.it.downcast().ok());
         self.count(key.role, found.is_some());
         found
+    }
+
+    /// Whether something is kept under a key. Not counted, and no sign that it is asked for.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.kept.peek(key).is_some()
     }
 
     /// Keeps something, unless it is too heavy, or somebody is just about to.

@@ -9,6 +9,9 @@ pub struct Bitmap {
     len: usize,
 }
 
+/// Rows are few where there is one in so many or less: then picking them beats walking all.
+const FEW: usize = 16;
+
 impl Bitmap {
     /// `len` bits, none set.
     #[must_use]
@@ -22,6 +25,22 @@ impl Bitmap {
         let mut bits = Self { words: vec![u64::MAX; len.div_ceil(64)], len };
         bits.trim();
         bits
+    }
+
+    /// The rows of a column for which `holds`, 64 at a time. With `among`, right for those rows alone: where
+    /// they are few, no others are looked at.
+    #[must_use]
+    pub fn of<T>(column: &[T], among: Option<&Self>, mut holds: impl FnMut(&T) -> bool) -> Self {
+        if let Some(among) = among.filter(|among| among.count() * FEW < column.len()) {
+            let mut bits = Self::none(column.len());
+            let found = among.iter().filter(|at| column.get(*at).is_some_and(&mut holds));
+            found.for_each(|at| bits.set(at));
+            return bits;
+        }
+        let word = |chunk: &[T]| {
+            chunk.iter().enumerate().fold(0_u64, |word, (at, value)| word | u64::from(holds(value)) << at)
+        };
+        Self { words: column.chunks(64).map(word).collect(), len: column.len() }
     }
 
     /// Number of bits.
@@ -106,6 +125,20 @@ impl Bitmap {
     #[must_use]
     pub fn any(&self) -> bool {
         self.words.iter().any(|&word| word != 0)
+    }
+
+    /// The first set bit at or after `at`.
+    #[must_use]
+    pub fn first_from(&self, at: usize) -> Option<usize> {
+        let rest = self.words.get(at / 64)? >> (at % 64);
+        if rest != 0 {
+            return Some(at + rest.trailing_zeros() as usize);
+        }
+        let words = self.words.iter().enumerate().skip(at / 64 + 1);
+        words
+            .into_iter()
+            .find(|(_, word)| **word != 0)
+            .map(|(i, word)| i * 64 + word.trailing_zeros() as usize)
     }
 
     /// The set bits, ascending.

@@ -406,12 +406,24 @@ impl Attributes {
     /// The entry's value, or `None` past the end or where a code is not in `strings`.
     #[must_use]
     pub fn get<'a>(&'a self, entry: usize, strings: &'a Strings) -> Option<Value<'a>> {
-        let payload = *self.value.get(entry)?;
+        Value::of(*self.kind.get(entry)?, *self.value.get(entry)?, &self.elements, strings)
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value that a kind and a payload stand for, as in [`Attributes`]; `None` where the payload names
+    /// what is not in `elements` or `strings`.
+    pub(crate) fn of(
+        kind: ValueKind,
+        payload: u64,
+        elements: &'a [u64],
+        strings: &'a Strings,
+    ) -> Option<Self> {
         let array = |kind| {
             let (start, len) = ((payload >> 32) as usize, (payload & 0xffff_ffff) as usize);
-            Some(Value::Array(kind, self.elements.get(start..start.checked_add(len)?)?))
+            Some(Value::Array(kind, elements.get(start..start.checked_add(len)?)?))
         };
-        match self.kind.get(entry)? {
+        match kind {
             ValueKind::String => strings.get(Code::from_payload(payload)).map(Value::String),
             ValueKind::Int => Some(Value::Int(payload.cast_signed())),
             ValueKind::Double => Some(Value::Double(f64::from_bits(payload))),

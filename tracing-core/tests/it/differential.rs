@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing_core::block::{Footer, Meta, Scan, Step, WriteOptions, write};
 use tracing_core::model::{BlockId, Tenant};
 use tracing_core::table::evaluate::{self, OwnedValue, TraceHit};
-use tracing_core::table::{Projection, SpanTable};
+use tracing_core::table::{Piece, PieceOf, Projection, SpanTable, View};
 use tracing_core::traceql::syntax::Hint;
 use tracing_core::traceql::{Literal, Plan, SKIP_HINT, parse};
 
@@ -65,8 +65,16 @@ impl Stored {
     }
 
     fn read(&self, projection: Projection) -> SpanTable {
-        let mut scan =
-            Scan::new(&self.meta, Arc::clone(&self.footer), 0..usize::MAX, projection).expect("a scan");
+        let all = 0..usize::MAX;
+        self.drive(Scan::new(&self.meta, Arc::clone(&self.footer), all, projection).expect("a scan"))
+    }
+
+    fn row(&self, row: usize, projection: Projection) -> SpanTable {
+        let rows = row as u64..row as u64 + 1;
+        self.drive(Scan::rows(&self.meta, Arc::clone(&self.footer), 0, rows, projection).expect("a scan"))
+    }
+
+    fn drive(&self, mut scan: Scan) -> SpanTable {
         loop {
             match scan.next().expect("what was written can be read") {
                 Step::Table(table) => return table,
@@ -82,10 +90,28 @@ impl Stored {
         }
     }
 
-    fn answer(&self, plan: &Plan) -> Answer {
+    /// The answers: of all traces at once, of each by itself, and out of pieces.
+    fn answers(&self, plan: &Plan) -> [Answer; 3] {
         let matches = evaluate::search(plan, &self.read(evaluate::predicate(plan)), None, None);
-        answer(evaluate::hits(plan, &self.read(evaluate::output(plan)), &matches, usize::MAX))
+        let output = || evaluate::output(plan);
+        let alone =
+            |row: usize| evaluate::hits(plan, &self.row(row, output()), &matches.alone(row), usize::MAX);
+        [
+            answer(evaluate::hits(plan, &self.read(output()), &matches, usize::MAX)),
+            answer(matches.traces().flat_map(alone).collect()),
+            answer_of_pieces(plan, |projection| self.read(projection)),
+        ]
     }
+}
+
+/// The answer out of the columns of a table one by one, as they are kept of blocks.
+fn answer_of_pieces(plan: &Plan, read: impl Fn(Projection) -> SpanTable) -> Answer {
+    let pieces = |projection: Projection| {
+        let wanted = PieceOf::of(&projection);
+        Piece::split(read(PieceOf::projection(&wanted)), wanted)
+    };
+    let matches = evaluate::search(plan, View::of(&pieces(evaluate::predicate(plan))), None, None);
+    answer(evaluate::hits(plan, View::of(&pieces(evaluate::output(plan))), &matches, usize::MAX))
 }
 
 /// Holds one query against the traces of a seed, in memory and, where `stored`, from a block. Answers whether
@@ -105,8 +131,10 @@ fn check(seed: u64, traces: &[Trace], table: &SpanTable, stored: Option<&Stored>
     let matches = evaluate::search(&plan_as_written, table, None, None);
     let found = answer(evaluate::hits(&plan_as_written, table, &matches, usize::MAX));
     assert_eq!(found, expected, "seed {seed}, as written: {text}\n{traces:#?}");
-    if let Some(stored) = stored {
-        assert_eq!(stored.answer(&plan), expected, "seed {seed}, from a block: {text}\n{traces:#?}");
+    let found = answer_of_pieces(&plan, |_| table.clone());
+    assert_eq!(found, expected, "seed {seed}, out of pieces: {text}\n{traces:#?}");
+    for found in stored.into_iter().flat_map(|stored| stored.answers(&plan)) {
+        assert_eq!(found, expected, "seed {seed}, from a block: {text}\n{traces:#?}");
     }
     true
 }

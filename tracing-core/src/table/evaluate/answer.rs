@@ -8,7 +8,7 @@ use super::hit::{OwnedValue, ServiceStats, SpanHit, SpanSet, TraceHit};
 use super::lookup::Found;
 use super::stages::Set;
 use super::value::Datum;
-use crate::table::SpanTable;
+use crate::table::View;
 use crate::traceql::{Field, Intrinsic, Scope};
 
 impl Context<'_> {
@@ -20,19 +20,17 @@ impl Context<'_> {
     }
 
     fn hit(&self, trace: usize, sets: &[Set], spss: usize) -> TraceHit {
-        let traces = &self.table.traces;
-        let text = |code: Option<&crate::table::Code>| {
-            code.map_or_else(String::new, |&code| self.table.strings.text(code).to_owned())
-        };
-        let start = traces.start.get(trace).copied().unwrap_or_default();
-        let end = traces.end.get(trace).copied().unwrap_or_default();
+        let view = &self.view;
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let start = view.starts.get(trace).copied().unwrap_or_default();
+        let end = view.ends.get(trace).copied().unwrap_or_default();
         TraceHit {
-            trace_id: traces.id.get(trace).copied().unwrap_or_default(),
-            root_service: text(traces.root_service.get(trace)),
-            root_name: text(traces.root_name.get(trace)),
+            trace_id: view.trace_ids.get(trace).copied().unwrap_or_default(),
+            root_service: text(view.root_service.get(trace)),
+            root_name: text(view.root_name.get(trace)),
             start,
             duration_ns: end.saturating_sub(start),
-            service_stats: if self.plan.lists_spans { stats(self.table, trace) } else { Vec::new() },
+            service_stats: if self.plan.lists_spans { stats(view, trace) } else { Vec::new() },
             span_sets: if self.plan.lists_spans {
                 sets.iter().map(|set| self.span_set(set, spss)).collect()
             } else {
@@ -50,12 +48,12 @@ impl Context<'_> {
     }
 
     fn span_hit(&self, span: usize) -> SpanHit {
-        let spans = &self.table.spans;
+        let view = &self.view;
         let mut hit = SpanHit {
-            id: spans.id.get(span).copied().unwrap_or_default(),
+            id: view.span_ids.get(span).copied().unwrap_or_default(),
             name: String::new(),
-            start: spans.start.get(span).copied().unwrap_or_default(),
-            duration: spans.duration.get(span).copied().unwrap_or_default(),
+            start: view.span_starts.get(span).copied().unwrap_or_default(),
+            duration: view.durations.get(span).copied().unwrap_or_default(),
             attributes: Vec::new(),
         };
         for source in &self.plan.sources {
@@ -91,14 +89,13 @@ impl Context<'_> {
 }
 
 /// Statistics by service, sorted by name.
-fn stats(table: &SpanTable, trace: usize) -> Vec<(String, ServiceStats)> {
-    let traces = &table.traces;
-    let mut stats: Vec<_> = traces
+fn stats(view: &View<'_>, trace: usize) -> Vec<(String, ServiceStats)> {
+    let mut stats: Vec<_> = view
         .stats
         .range(trace)
         .filter_map(|at| {
-            let service = table.strings.text(*traces.stats_service.get(at)?).to_owned();
-            let (spans, errors) = (*traces.stats_spans.get(at)?, *traces.stats_errors.get(at)?);
+            let service = view.stats_service.get(at)?.to_owned();
+            let (spans, errors) = (*view.stats_spans.get(at)?, *view.stats_errors.get(at)?);
             Some((service, ServiceStats { spans, errors }))
         })
         .collect();

@@ -1,23 +1,20 @@
-//! A table with what is derived from it while a plan is evaluated: who owns a span, which codes keys have.
+//! A view with what is derived from it while a plan is evaluated: who owns a span, how many children it has.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
-use crate::table::{Bitmap, Code, Level, Offsets, SpanTable};
+use crate::table::view::Entries;
+use crate::table::{Bitmap, Level, Offsets, View};
 use crate::traceql::{Attribute, Field, Plan, Scope, Source};
 
-/// A plan and the table it is held against.
+/// A plan and the columns it is held against.
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) table: &'a SpanTable,
-    owners: OnceCell<Owners>,
+    pub(crate) view: View<'a>,
+    /// The owners that were found last: spans are mostly asked about one after the other.
+    trace: Cell<usize>,
+    scope: Cell<usize>,
+    resource: Cell<usize>,
     children: OnceCell<Vec<u32>>,
-}
-
-/// The owner of each span.
-pub(crate) struct Owners {
-    pub(crate) trace: Vec<u32>,
-    pub(crate) resource: Vec<u32>,
-    pub(crate) scope: Vec<u32>,
 }
 
 /// Where the values of an attribute stand.
@@ -30,35 +27,40 @@ pub(crate) enum Place {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(plan: &'a Plan, table: &'a SpanTable) -> Self {
-        Self { plan, table, owners: OnceCell::new(), children: OnceCell::new() }
+    pub(crate) fn new(plan: &'a Plan, view: View<'a>) -> Self {
+        let (trace, scope, resource, children) = Default::default();
+        Self { plan, view, trace, scope, resource, children }
     }
 
     pub(crate) fn source(&self, id: usize) -> Option<&'a Source> {
         self.plan.sources.get(id)
     }
 
-    pub(crate) fn owners(&self) -> &Owners {
-        self.owners.get_or_init(|| {
-            let scope = parents(&self.table.scopes.spans);
-            let scope_resource = parents(&self.table.resources.scopes);
-            let resource_trace = parents(&self.table.traces.resources);
-            let resource = through(&scope, &scope_resource);
-            let trace = through(&resource, &resource_trace);
-            Owners { trace, resource, scope }
-        })
+    /// The trace of a span.
+    pub(crate) fn trace_of(&self, span: usize) -> usize {
+        owner(self.view.of_traces(), &self.trace, span)
+    }
+
+    /// The scope of a span.
+    pub(crate) fn scope_of(&self, span: usize) -> usize {
+        owner(self.view.spans, &self.scope, span)
+    }
+
+    /// The resource of a span.
+    pub(crate) fn resource_of(&self, span: usize) -> usize {
+        owner(self.view.scopes, &self.resource, self.scope_of(span))
     }
 
     /// How many spans name each span as their parent, by the nested sets.
     pub(crate) fn children(&self) -> &[u32] {
         self.children.get_or_init(|| {
-            let spans = &self.table.spans;
-            let mut counts = vec![0; self.table.span_count()];
-            for trace in 0..self.table.trace_count() {
-                let range = self.table.spans_of_trace(trace);
+            let view = &self.view;
+            let mut counts = vec![0; view.span_count()];
+            for trace in 0..view.trace_count() {
+                let range = view.spans_of_trace(trace);
                 let mut by_left = vec![u32::MAX; range.len() * 2 + 2];
                 for span in range.clone() {
-                    let left = spans.left.get(span).copied().unwrap_or_default();
+                    let left = view.left.get(span).copied().unwrap_or_default();
                     if let Some(slot) =
                         usize::try_from(left).ok().filter(|&l| l > 0).and_then(|l| by_left.get_mut(l))
                     {
@@ -66,7 +68,7 @@ impl<'a> Context<'a> {
                     }
                 }
                 for span in range {
-                    let parent = spans.parent.get(span).copied().unwrap_or_default();
+                    let parent = view.parent.get(span).copied().unwrap_or_default();
                     let parent = usize::try_from(parent).ok().filter(|&p| p > 0);
                     let parent = parent.and_then(|p| by_left.get(p)).copied().unwrap_or(u32::MAX);
                     if let Some(count) = counts.get_mut(parent as usize) {
@@ -78,24 +80,24 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The code of an attribute's key, where any attribute of the table may have it.
-    pub(crate) fn key(&self, name: &str) -> Option<Code> {
-        self.table.strings.find(name)
+    /// The attributes of a level that have this name.
+    pub(crate) fn entries(&self, level: Level, attribute: &Attribute) -> Entries<'a> {
+        self.view.entries(level, &attribute.name)
     }
 
     /// The spans that belong to rows of a level.
     pub(crate) fn spans_of(&self, level: Level, rows: &Bitmap) -> Bitmap {
-        let mut spans = Bitmap::none(self.table.span_count());
+        let mut spans = Bitmap::none(self.view.span_count());
         match level {
             Level::Span => return rows.clone(),
             Level::Resource => {
-                rows.iter().for_each(|row| spans.set_range(self.table.spans_of_resources(row..row + 1)));
+                rows.iter().for_each(|row| spans.set_range(self.view.spans_of_resources(row..row + 1)));
             }
             Level::Scope => {
-                rows.iter().for_each(|row| spans.set_range(self.table.spans_of_scopes(row..row + 1)));
+                rows.iter().for_each(|row| spans.set_range(self.view.spans_of_scopes(row..row + 1)));
             }
-            Level::Event => parents_with(&self.table.spans.events, rows, &mut spans),
-            Level::Link => parents_with(&self.table.spans.links, rows, &mut spans),
+            Level::Event => parents_with(self.view.events, rows, &mut spans),
+            Level::Link => parents_with(self.view.links, rows, &mut spans),
         }
         spans
     }
@@ -103,12 +105,12 @@ impl<'a> Context<'a> {
     /// The spans that have children at a level below them; all for the others.
     pub(crate) fn spans_with(&self, level: Level) -> Bitmap {
         let offsets = match level {
-            Level::Event => &self.table.spans.events,
-            Level::Link => &self.table.spans.links,
-            _ => return Bitmap::all(self.table.span_count()),
+            Level::Event => self.view.events,
+            Level::Link => self.view.links,
+            _ => return Bitmap::all(self.view.span_count()),
         };
-        let mut spans = Bitmap::none(self.table.span_count());
-        (0..self.table.span_count())
+        let mut spans = Bitmap::none(self.view.span_count());
+        (0..self.view.span_count())
             .filter(|&span| !offsets.range(span).is_empty())
             .for_each(|span| spans.set(span));
         spans
@@ -116,23 +118,23 @@ impl<'a> Context<'a> {
 
     /// The rows of `level` that a span belongs to or has.
     pub(crate) fn rows_of(&self, level: Level, span: usize) -> std::ops::Range<usize> {
-        let one = |owners: &[u32]| owners.get(span).map_or(0..0, |&row| row as usize..row as usize + 1);
+        let one = |row: usize| row..row + 1;
         match level {
             Level::Span => span..span + 1,
-            Level::Resource => one(&self.owners().resource),
-            Level::Scope => one(&self.owners().scope),
-            Level::Event => self.table.spans.events.range(span),
-            Level::Link => self.table.spans.links.range(span),
+            Level::Resource => one(self.resource_of(span)),
+            Level::Scope => one(self.scope_of(span)),
+            Level::Event => self.view.events.range(span),
+            Level::Link => self.view.links.range(span),
         }
     }
 
     pub(crate) fn rows(&self, level: Level) -> usize {
         match level {
-            Level::Resource => self.table.resources.scopes.parents(),
-            Level::Scope => self.table.scopes.spans.parents(),
-            Level::Span => self.table.span_count(),
-            Level::Event => self.table.spans.events.children(),
-            Level::Link => self.table.spans.links.children(),
+            Level::Resource => self.view.scopes.parents(),
+            Level::Scope => self.view.spans.parents(),
+            Level::Span => self.view.span_count(),
+            Level::Event => self.view.events.children(),
+            Level::Link => self.view.links.children(),
         }
     }
 }
@@ -163,17 +165,16 @@ pub(crate) fn attribute(field: &Field) -> Option<&Attribute> {
     }
 }
 
-/// The parent of each child.
-fn parents(offsets: &Offsets) -> Vec<u32> {
-    let mut out = Vec::with_capacity(offsets.children());
-    for parent in 0..offsets.parents() {
-        out.resize(offsets.range(parent).end, parent as u32);
-    }
-    out
-}
-
-fn through(first: &[u32], then: &[u32]) -> Vec<u32> {
-    first.iter().map(|&at| then.get(at as usize).copied().unwrap_or_default()).collect()
+/// The owner of a child, which is looked for where the last one was found.
+fn owner(offsets: &Offsets, last: &Cell<usize>, child: usize) -> usize {
+    let near = [last.get(), last.get() + 1].into_iter().find(|at| offsets.range(*at).contains(&child));
+    let owner = near.unwrap_or_else(|| {
+        // Of several that begin at the same place all but the last are empty.
+        let after = offsets.0.partition_point(|start| *start as usize <= child);
+        after.saturating_sub(1)
+    });
+    last.set(owner);
+    owner
 }
 
 /// Sets the parents of which a child is set.

@@ -6,7 +6,9 @@ use super::lookup::Found;
 use super::value::{Datum, compare};
 use crate::table::Bitmap;
 use crate::traceql::arithmetic::compute;
-use crate::traceql::{BinaryOp, Compare, Condition, Expr, FieldId, Literal, Matcher};
+use crate::traceql::{
+    BinaryOp, Compare, Condition, Expr, Field, FieldId, Intrinsic, Literal, Matcher, Scope,
+};
 
 /// An operand that is evaluated span by span; boolean parts are bitmaps by now.
 enum Operand<'p> {
@@ -20,14 +22,14 @@ enum Operand<'p> {
 impl<'a> Context<'a> {
     /// The spans for which a boolean expression is true, right at least for those `among`.
     pub(crate) fn bits(&self, expr: &'a Expr, among: &Bitmap) -> Bitmap {
-        let spans = self.table.span_count();
+        let spans = self.view.span_count();
         match expr {
             Expr::Constant(Literal::Bool(true)) => Bitmap::all(spans),
             Expr::Constant(_) | Expr::Negative(_) => Bitmap::none(spans),
-            Expr::Field(id) => self.is(*id, true),
-            Expr::Test(id, condition) => {
-                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, condition))
-            }
+            Expr::Field(id) => self.is(*id, true, among),
+            Expr::Test(id, condition) => self
+                .source(*id)
+                .map_or_else(|| Bitmap::none(spans), |source| self.test(source, condition, among)),
             Expr::Exists(id) => {
                 self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.exists(&source.field))
             }
@@ -36,6 +38,8 @@ impl<'a> Context<'a> {
             }
             Expr::All(all) => {
                 let mut left = among.clone();
+                let mut all: Vec<_> = all.iter().collect();
+                all.sort_by_key(|expr| self.cost(expr));
                 for expr in all {
                     if !left.any() {
                         break;
@@ -54,7 +58,7 @@ impl<'a> Context<'a> {
             }
             Expr::Not(inner) => match &**inner {
                 // What is not a boolean is neither true nor false.
-                Expr::Field(id) => self.is(*id, false),
+                Expr::Field(id) => self.is(*id, false, among),
                 inner => {
                     let mut bits = self.bits(inner, among);
                     bits.not();
@@ -65,15 +69,46 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// What an expression costs, about: conditions on traces, resources and scopes look at few rows, those on
+    /// spans at one a span, and what computes at values. Which is first changes no answer.
+    fn cost(&self, expr: &Expr) -> u8 {
+        match expr {
+            Expr::Constant(_) => 0,
+            Expr::Field(id) | Expr::Test(id, _) | Expr::Exists(id) | Expr::Missing(id) => {
+                self.source(*id).map_or(0, |source| match &source.field {
+                    Field::Attribute(attribute) => match attribute.scope {
+                        Scope::Resource | Scope::Instrumentation => 1,
+                        Scope::Span => 3,
+                        Scope::Any => 4,
+                        Scope::Event | Scope::Link => 5,
+                    },
+                    Field::Intrinsic(Intrinsic::SpanId | Intrinsic::ParentId | Intrinsic::ChildCount) => 6,
+                    Field::Intrinsic(
+                        Intrinsic::TraceId
+                        | Intrinsic::TraceDuration
+                        | Intrinsic::RootName
+                        | Intrinsic::RootService
+                        | Intrinsic::ScopeName
+                        | Intrinsic::ScopeVersion,
+                    ) => 1,
+                    Field::Intrinsic(_) => 2,
+                })
+            }
+            Expr::Not(inner) | Expr::Negative(inner) => self.cost(inner),
+            Expr::All(all) | Expr::Any(all) => all.iter().map(|expr| self.cost(expr)).max().unwrap_or(0),
+            Expr::Binary(..) => 7,
+        }
+    }
+
     /// The spans whose field is this boolean.
-    fn is(&self, id: FieldId, value: bool) -> Bitmap {
+    fn is(&self, id: FieldId, value: bool, among: &Bitmap) -> Bitmap {
         let condition = Condition { op: Compare::Eq, value: Matcher::Literal(Literal::Bool(value)) };
-        let spans = self.table.span_count();
-        self.source(id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, &condition))
+        let spans = self.view.span_count();
+        self.source(id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, &condition, among))
     }
 
     fn compared(&self, op: BinaryOp, sides: &'a [Expr; 2], among: &Bitmap) -> Bitmap {
-        let mut found = Bitmap::none(self.table.span_count());
+        let mut found = Bitmap::none(self.view.span_count());
         let BinaryOp::Compare(op) = op else { return found };
         let [left, right] = sides;
         let (left, right) = (self.operand(left, among), self.operand(right, among));

@@ -1,9 +1,11 @@
 //! The values that one span has for a field: for expressions that compute, for groups, and for answers.
 
 use super::context::{Context, Place, is_service};
-use super::value::{Datum, elements, is_searchable, is_visible};
+use super::hit::OwnedValue;
+use super::value::{Datum, elements, is_visible};
 use crate::model::SpanId;
-use crate::table::{Code, Level};
+use crate::table::view::Entries;
+use crate::table::{Level, Value};
 use crate::traceql::{Attribute, Field, Intrinsic, Kind, Source, Status};
 
 /// The values of a field at one span, as far as a query sees them. Texts made for the purpose (ids) are
@@ -24,6 +26,16 @@ impl<'t> Found<'t> {
             0 => Self::Nothing,
             1 => values.pop().map_or(Self::Nothing, Self::One),
             _ => Self::Many(values),
+        }
+    }
+
+    /// As an answer shows it: `nil` where there is nothing.
+    pub(crate) fn owned(&self) -> OwnedValue {
+        match self {
+            Self::Nothing => OwnedValue::String("nil".to_owned()),
+            Self::One(datum) => datum.owned(),
+            Self::Made(text) => OwnedValue::String(text.clone()),
+            Self::Many(data) => OwnedValue::Array(data.iter().map(|datum| datum.owned()).collect()),
         }
     }
 
@@ -54,43 +66,18 @@ impl<'a> Context<'a> {
     }
 
     fn has(&self, level: Level, attribute: &Attribute, span: usize) -> bool {
-        let attributes = self.table.attributes(level);
-        self.entries_at(level, attribute, span)
-            .into_iter()
-            .any(|entry| attributes.kind.get(entry).is_some_and(|&kind| is_searchable(kind)))
-    }
-
-    fn entries_at(&self, level: Level, attribute: &Attribute, span: usize) -> Vec<usize> {
-        let attributes = self.table.attributes(level);
-        let Some(key) = self.key(&attribute.name) else { return Vec::new() };
-        self.rows_of(level, span)
-            .flat_map(|row| attributes.offsets.range(row))
-            .filter(|&entry| attributes.key.get(entry) == Some(&key))
-            .collect()
+        let entries = self.entries(level, attribute);
+        self.rows_of(level, span).any(|row| entries.values(row).any(is_found))
     }
 
     fn find_at(&self, level: Level, attribute: &Attribute, source: &Source, span: usize) -> Found<'a> {
-        let strings = &self.table.strings;
-        let attributes = self.table.attributes(level);
-        let mut seen = Vec::new();
+        let entries = self.entries(level, attribute);
         if is_service(level, attribute) {
-            let resource = self.rows_of(level, span).start;
-            let code = self.table.resources.service.get(resource).copied().unwrap_or_default();
-            let text = Datum::Text(strings.text(code));
-            let named = self.table.resources.has_service.get(resource) == Some(&true);
-            let other = self.entries_at(level, attribute, span).into_iter().find_map(|entry| {
-                let mut first = None;
-                elements(attributes.get(entry, strings)?, strings, |datum| {
-                    first = first.or(Some(datum).filter(|datum| is_visible(source, *datum)));
-                });
-                first
-            });
-            let text = Some(text).filter(|text| is_visible(source, *text));
-            let shown = if named { text.or(other) } else { other.or(text) };
-            return shown.map_or(Found::Nothing, Found::One);
+            return self.find_service(entries, source, span);
         }
-        for entry in self.entries_at(level, attribute, span) {
-            let Some(value) = attributes.get(entry, strings) else { continue };
+        let Some(strings) = entries.strings() else { return Found::Nothing };
+        let mut seen = Vec::new();
+        for value in self.rows_of(level, span).flat_map(|row| entries.values(row)) {
             elements(value, strings, |datum| {
                 if is_visible(source, datum) {
                     seen.push(datum);
@@ -104,56 +91,73 @@ impl<'a> Context<'a> {
         Found::from_vec(seen)
     }
 
+    fn find_service(&self, entries: Entries<'a>, source: &Source, span: usize) -> Found<'a> {
+        let resource = self.resource_of(span);
+        let text = Datum::Text(self.view.services.get(resource).unwrap_or_default());
+        let named = self.view.has_service.get(resource) == Some(&true);
+        let other = entries.strings().and_then(|strings| {
+            entries.values(resource).find_map(|value| {
+                let mut first = None;
+                elements(value, strings, |datum| {
+                    first = first.or(Some(datum).filter(|datum| is_visible(source, *datum)));
+                });
+                first
+            })
+        });
+        let text = Some(text).filter(|text| is_visible(source, *text));
+        let shown = if named { text.or(other) } else { other.or(text) };
+        shown.map_or(Found::Nothing, Found::One)
+    }
+
     fn find_intrinsic(&self, intrinsic: Intrinsic, source: &Source, span: usize) -> Found<'a> {
-        let found = self.intrinsic(intrinsic, span);
-        let mut seen = found.data();
-        seen.retain(|datum| is_visible(source, *datum));
-        match &found {
-            _ if seen.is_empty() => Found::Nothing,
-            Found::Many(all) => {
-                Found::from_vec(all.iter().copied().filter(|datum| is_visible(source, *datum)).collect())
+        match self.intrinsic(intrinsic, span) {
+            Found::One(datum) if !is_visible(source, datum) => Found::Nothing,
+            Found::Made(text) if !is_visible(source, Datum::Text(&text)) => Found::Nothing,
+            Found::Many(mut all) => {
+                all.retain(|datum| is_visible(source, *datum));
+                Found::from_vec(all)
             }
-            _ => found,
+            found => found,
         }
     }
 
     fn intrinsic(&self, intrinsic: Intrinsic, span: usize) -> Found<'a> {
-        let (table, spans) = (self.table, &self.table.spans);
-        let text = |code: Option<&Code>| code.map(|&code| Datum::Text(table.strings.text(code)));
+        let view = &self.view;
+        let text = |text: Option<&'a str>| text.map(Datum::Text);
         let int = |at: Option<&i32>| at.map(|&at| Datum::Int(at.into()));
-        let trace = || self.owners().trace.get(span).map_or(usize::MAX, |&trace| trace as usize);
-        let scope = || self.owners().scope.get(span).map_or(usize::MAX, |&scope| scope as usize);
+        let trace = || self.trace_of(span);
+        let scope = || self.scope_of(span);
         let one = match intrinsic {
-            Intrinsic::Duration => spans.duration.get(span).map(|&ns| duration(ns)),
-            Intrinsic::Name => text(spans.name.get(span)),
-            Intrinsic::Status => spans.status.get(span).map(|&code| Datum::Status(Status::from_otlp(code))),
-            Intrinsic::StatusMessage => text(spans.status_message.get(span)),
-            Intrinsic::Kind => spans.kind.get(span).map(|&code| Datum::Kind(Kind::from_otlp(code))),
+            Intrinsic::Duration => view.durations.get(span).map(|&ns| duration(ns)),
+            Intrinsic::Name => text(view.names.get(span)),
+            Intrinsic::Status => view.statuses.get(span).map(|&code| Datum::Status(Status::from_otlp(code))),
+            Intrinsic::StatusMessage => text(view.status_messages.get(span)),
+            Intrinsic::Kind => view.kinds.get(span).map(|&code| Datum::Kind(Kind::from_otlp(code))),
             Intrinsic::ChildCount => self.children().get(span).map(|&count| Datum::Int(count.into())),
-            Intrinsic::NestedSetLeft => int(spans.left.get(span)),
-            Intrinsic::NestedSetRight => int(spans.right.get(span)),
-            Intrinsic::NestedSetParent => int(spans.parent.get(span)),
-            Intrinsic::RootName => text(table.traces.root_name.get(trace())),
-            Intrinsic::RootService => text(table.traces.root_service.get(trace())),
+            Intrinsic::NestedSetLeft => int(view.left.get(span)),
+            Intrinsic::NestedSetRight => int(view.right.get(span)),
+            Intrinsic::NestedSetParent => int(view.parent.get(span)),
+            Intrinsic::RootName => text(view.root_name.get(trace())),
+            Intrinsic::RootService => text(view.root_service.get(trace())),
             Intrinsic::TraceDuration => {
-                let bounds = table.traces.end.get(trace()).zip(table.traces.start.get(trace()));
+                let bounds = view.ends.get(trace()).zip(view.starts.get(trace()));
                 bounds.map(|(end, start)| duration(end.saturating_sub(*start)))
             }
-            Intrinsic::ScopeName => text(table.scopes.name.get(scope())),
-            Intrinsic::ScopeVersion => text(table.scopes.version.get(scope())),
-            Intrinsic::SpanId => return made(spans.id.get(span).map(ToString::to_string)),
-            Intrinsic::ParentId => return made(spans.parent_id.get(span).map(|id| parent_id(*id))),
+            Intrinsic::ScopeName => text(view.scope_names.get(scope())),
+            Intrinsic::ScopeVersion => text(view.scope_versions.get(scope())),
+            Intrinsic::SpanId => return made(view.span_ids.get(span).map(ToString::to_string)),
+            Intrinsic::ParentId => return made(view.parent_ids.get(span).map(|id| parent_id(*id))),
             Intrinsic::TraceId => {
-                return made(table.traces.id.get(trace()).map(crate::model::TraceId::trimmed_hex));
+                return made(view.trace_ids.get(trace()).map(crate::model::TraceId::trimmed_hex));
             }
-            Intrinsic::LinkTraceId => return self.link_id(&table.links.trace_id, span),
-            Intrinsic::LinkSpanId => return self.link_id(&table.links.span_id, span),
+            Intrinsic::LinkTraceId => return self.link_id(view.link_trace_ids, span),
+            Intrinsic::LinkSpanId => return self.link_id(view.link_span_ids, span),
             Intrinsic::EventName => {
-                let range = spans.events.range(span);
-                return Found::from_vec(range.filter_map(|at| text(table.events.name.get(at))).collect());
+                let range = view.events.range(span);
+                return Found::from_vec(range.filter_map(|at| text(view.event_names.get(at))).collect());
             }
             Intrinsic::EventTime => {
-                let times = spans.events.range(span).filter_map(|at| table.events.since_start.get(at));
+                let times = view.events.range(span).filter_map(|at| view.event_times.get(at));
                 return Found::from_vec(times.map(|&ns| duration(ns)).collect());
             }
             Intrinsic::Parent => None,
@@ -163,15 +167,7 @@ impl<'a> Context<'a> {
 
     /// The id of a span's last link: ids are made as text, and an answer shows one.
     fn link_id(&self, ids: &[Box<[u8]>], span: usize) -> Found<'a> {
-        made(
-            self.table
-                .spans
-                .links
-                .range(span)
-                .next_back()
-                .and_then(|at| ids.get(at))
-                .map(|id| trimmed_hex(id)),
-        )
+        made(self.view.links.range(span).next_back().and_then(|at| ids.get(at)).map(|id| trimmed_hex(id)))
     }
 }
 
@@ -193,4 +189,9 @@ pub(crate) fn parent_id(id: SpanId) -> String {
 pub(crate) fn trimmed_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).skip_while(|&digit| digit == 0);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// Whether a value counts as one.
+fn is_found(value: Value<'_>) -> bool {
+    !matches!(value, Value::Unsupported(_) | Value::Array(_, []))
 }

@@ -23,7 +23,7 @@ impl<'a> Context<'a> {
             }
             SpansetPlan::Pipeline(first, stages) => {
                 let sets = self.run(self.sets(&self.spanset(first, among)), stages);
-                let mut spans = Bitmap::none(self.table.span_count());
+                let mut spans = Bitmap::none(self.view.span_count());
                 sets.iter().flat_map(|set| &set.spans).for_each(|&span| spans.set(span as usize));
                 spans
             }
@@ -37,9 +37,9 @@ impl<'a> Context<'a> {
                 left
             }
             SpansetOp::And => {
-                let mut both = Bitmap::none(self.table.span_count());
-                for trace in 0..self.table.trace_count() {
-                    let range = self.table.spans_of_trace(trace);
+                let mut both = Bitmap::none(self.view.span_count());
+                for trace in 0..self.view.trace_count() {
+                    let range = self.view.spans_of_trace(trace);
                     let has = |side: &Bitmap| side.iter_range(range.clone()).next().is_some();
                     if has(&left) && has(right) {
                         both.set_range(range);
@@ -50,15 +50,15 @@ impl<'a> Context<'a> {
                 left
             }
             SpansetOp::Structural { relation, keep } => {
-                let mut found = Bitmap::none(self.table.span_count());
-                for trace in 0..self.table.trace_count() {
-                    let range = self.table.spans_of_trace(trace);
+                let mut found = Bitmap::none(self.view.span_count());
+                for trace in super::traces_of(&self.view, right) {
+                    let range = self.view.spans_of_trace(trace as usize);
                     let side = |bits: &Bitmap| bits.iter_range(range.clone()).collect::<Vec<_>>();
-                    let (left, right) = (side(&left), side(right));
-                    if right.is_empty() {
+                    let of_left = side(&left);
+                    if of_left.is_empty() && keep != Keep::Unrelated {
                         continue;
                     }
-                    self.structural(relation, keep, &range, &left, &right, &mut found);
+                    self.structural(relation, keep, &range, &of_left, &side(right), &mut found);
                 }
                 found
             }
@@ -88,14 +88,14 @@ impl<'a> Context<'a> {
 
     /// A test whether a span of a trace stands in a relation to any span of `left`: is a child of one, …
     fn related(&self, relation: Relation, trace: &Range<usize>, left: &[usize]) -> impl Fn(usize) -> bool {
-        let spans = &self.table.spans;
+        let spans = &self.view;
         // Positions run from 1 to twice the number of spans; parents are positions, or -1 for a root.
         let places = trace.len() * 2 + 2;
         let at = |column: &'a [i32], span: usize| column.get(span).copied().unwrap_or_default();
         let slot = move |position: i32| usize::try_from(position + 1).unwrap_or_default().min(places);
         let mut marks = vec![0_i32; places + 1];
         for &span in left {
-            let (l, r, p) = (at(&spans.left, span), at(&spans.right, span), at(&spans.parent, span));
+            let (l, r, p) = (at(spans.left, span), at(spans.right, span), at(spans.parent, span));
             if l <= 0 {
                 continue;
             }
@@ -115,7 +115,7 @@ impl<'a> Context<'a> {
         }
         let mine: Vec<usize> = if relation == Relation::Sibling { left.to_vec() } else { Vec::new() };
         move |span| {
-            let (l, r, p) = (at(&spans.left, span), at(&spans.right, span), at(&spans.parent, span));
+            let (l, r, p) = (at(spans.left, span), at(spans.right, span), at(spans.parent, span));
             l > 0
                 && match relation {
                     Relation::Child => p > 0 && marks[slot(p)] > 0,

@@ -4,10 +4,11 @@ use super::context::Context;
 use super::hit::OwnedValue;
 use super::lookup::Found;
 use super::value::{Datum, satisfies};
-use crate::table::Bitmap;
+use crate::table::view::{Entries, Texts};
+use crate::table::{Bitmap, Level, ValueColumn};
 use crate::traceql::arithmetic::{Number, compute, order};
 use crate::traceql::syntax::Aggregate;
-use crate::traceql::{BinaryOp, SpansetPlan, StagePlan};
+use crate::traceql::{BinaryOp, Expr, Field, Intrinsic, Scope, SpansetPlan, StagePlan};
 
 /// Spans of one trace that belong together.
 #[derive(Clone, Debug)]
@@ -21,12 +22,12 @@ pub(crate) struct Set {
 impl<'a> Context<'a> {
     /// One set of each trace that has selected spans.
     pub(crate) fn sets(&self, selected: &Bitmap) -> Vec<Set> {
-        (0..self.table.trace_count()).filter_map(|trace| self.set(selected, trace)).collect()
+        (0..self.view.trace_count()).filter_map(|trace| self.set(selected, trace)).collect()
     }
 
     /// The selected spans of a trace, where there are any.
     pub(crate) fn set(&self, selected: &Bitmap, trace: usize) -> Option<Set> {
-        let range = self.table.spans_of_trace(trace);
+        let range = self.view.spans_of_trace(trace);
         let spans: Vec<u32> = selected.iter_range(range).map(|span| span as u32).collect();
         (!spans.is_empty()).then(|| Set { trace: trace as u32, spans, attributes: Vec::new() })
     }
@@ -52,15 +53,35 @@ impl<'a> Context<'a> {
                 kept.collect()
             }
             StagePlan::By { name, of } => {
+                let mut codes = Groups::new(self.column(of));
                 let of = self.values(of, &self.spans_of_sets(&sets));
-                sets.iter().flat_map(|set| by(set, name, &of)).collect()
+                sets.iter().flat_map(|set| by(set, name, &of, &mut codes)).collect()
             }
             StagePlan::Coalesce => coalesce(sets),
         }
     }
 
+    /// The column that an expression is alone a value of, where spans with equal codes have equal values.
+    fn column(&self, of: &Expr) -> Option<&'a ValueColumn> {
+        let Expr::Field(id) = of else { return None };
+        let column = match &self.source(*id)?.field {
+            Field::Attribute(attribute) if attribute.scope == Scope::Span => {
+                match self.entries(Level::Span, attribute) {
+                    Entries::Column(column) => column,
+                    _ => return None,
+                }
+            }
+            Field::Intrinsic(Intrinsic::Name) => match self.view.names {
+                Texts::Column(column) => column,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        column.is_simple().then_some(column)
+    }
+
     fn spans_of_sets(&self, sets: &[Set]) -> Bitmap {
-        let mut spans = Bitmap::none(self.table.span_count());
+        let mut spans = Bitmap::none(self.view.span_count());
         sets.iter().flat_map(|set| &set.spans).for_each(|&span| spans.set(span as usize));
         spans
     }
@@ -100,19 +121,52 @@ fn aggregated<'t>(aggregate: Aggregate, values: impl Iterator<Item = Found<'t>>)
     }
 }
 
+/// Which group of a set spans with a code belong to.
+struct Groups<'a> {
+    column: Option<&'a ValueColumn>,
+    /// By code; [`u32::MAX`] where it was not met in this set.
+    of_code: Vec<u32>,
+    met: Vec<u32>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(column: Option<&'a ValueColumn>) -> Self {
+        let of_code = vec![u32::MAX; column.map_or(0, ValueColumn::codes)];
+        Self { column, of_code, met: Vec::new() }
+    }
+
+    fn known(&self, span: u32) -> Option<usize> {
+        let code = self.column?.code(span as usize);
+        self.of_code.get(code as usize).filter(|group| **group != u32::MAX).map(|group| *group as usize)
+    }
+
+    fn learn(&mut self, span: u32, group: usize) {
+        let Some(column) = self.column else { return };
+        let code = column.code(span as usize);
+        self.met.push(code);
+        self.of_code.get_mut(code as usize).into_iter().for_each(|slot| *slot = group as u32);
+    }
+
+    fn forget(&mut self) {
+        for code in self.met.drain(..) {
+            self.of_code.get_mut(code as usize).into_iter().for_each(|slot| *slot = u32::MAX);
+        }
+    }
+}
+
 /// The spans of a set, apart by the value they have.
-fn by<'t>(set: &Set, name: &str, of: &impl Fn(usize) -> Found<'t>) -> Vec<Set> {
+fn by<'t>(set: &Set, name: &str, of: &impl Fn(usize) -> Found<'t>, known: &mut Groups<'_>) -> Vec<Set> {
     let mut groups: Vec<Set> = Vec::new();
     for &span in &set.spans {
-        let found = of(span as usize);
-        let mut data: Vec<OwnedValue> = found.data().into_iter().map(Datum::owned).collect();
-        let value = match data.len() {
-            0 => OwnedValue::String("nil".to_owned()),
-            1 => data.remove(0),
-            _ => OwnedValue::Array(data),
-        };
-        let is_of = |group: &&mut Set| group.attributes.last().is_some_and(|(_, it)| *it == value);
-        if let Some(group) = groups.iter_mut().find(is_of) {
+        if let Some(group) = known.known(span).and_then(|group| groups.get_mut(group)) {
+            group.spans.push(span);
+            continue;
+        }
+        let value = of(span as usize).owned();
+        let is_of = |group: &Set| group.attributes.last().is_some_and(|(_, it)| *it == value);
+        let at = groups.iter().position(is_of).unwrap_or(groups.len());
+        known.learn(span, at);
+        if let Some(group) = groups.get_mut(at) {
             group.spans.push(span);
         } else {
             let mut attributes = set.attributes.clone();
@@ -120,6 +174,7 @@ fn by<'t>(set: &Set, name: &str, of: &impl Fn(usize) -> Found<'t>) -> Vec<Set> {
             groups.push(Set { trace: set.trace, spans: vec![span], attributes });
         }
     }
+    known.forget();
     groups
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::TraceId;
-use crate::table::{Column, Level, Projection, TableBuilder};
+use crate::table::{Column, Level, Projection, SpanTable, TableBuilder};
 use crate::traceql::parse;
 use crate::wire::otlp::json_to_proto;
 

@@ -1,0 +1,125 @@
+//! Columns of row groups, decoded once and kept by the store's cache; and of few traces what an answer shows.
+//! IO.
+//!
+//! Guarantees: a piece is what its key says, whatever its hash; what is not in the cache is read, and what is
+//! read does not depend on what was in the cache.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::{Engine, EngineError};
+use crate::block::{Footer, Meta, Scan};
+use crate::store::cache::{Key, Role, Weigh};
+use crate::table::{Piece, PieceOf, Projection, SpanTable};
+
+impl Weigh for Piece {
+    fn weight(&self) -> usize {
+        self.bytes()
+    }
+}
+
+/// What is shown of one trace.
+struct Shown {
+    row: u64,
+    projection: Projection,
+    table: Arc<SpanTable>,
+}
+
+impl Weigh for Shown {
+    fn weight(&self) -> usize {
+        let names = match &self.projection {
+            Projection::Everything => 0,
+            Projection::Some { columns, attributes } => {
+                columns.len() + attributes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
+            }
+        };
+        size_of::<Self>() + names + self.table.bytes()
+    }
+}
+
+/// One row group of a block, and the bytes that were read of it or found in memory.
+pub(super) struct Group<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) meta: &'a Arc<Meta>,
+    pub(super) footer: &'a Arc<Footer>,
+    pub(super) group: usize,
+    pub(super) bytes: u64,
+}
+
+impl Group<'_> {
+    fn key(&self, of: &impl Hash) -> Key {
+        // Whoever makes two hashes equal makes both slow: what is found is compared with what is wanted.
+        let mut hasher = DefaultHasher::new();
+        of.hash(&mut hasher);
+        Key { role: Role::Column, of: self.meta.id, part: (self.group as u64, hasher.finish()) }
+    }
+
+    fn kept(&self, of: &PieceOf) -> Option<Arc<Piece>> {
+        self.engine.store.cache().get::<Piece>(&self.key(of)).filter(|piece| piece.of() == of)
+    }
+
+    /// The pieces `wanted` where all of them are in memory.
+    pub(super) fn at_hand(&mut self, wanted: &[PieceOf]) -> Option<Vec<Arc<Piece>>> {
+        if !wanted.iter().all(|of| self.engine.store.cache().holds(&self.key(of))) {
+            return None;
+        }
+        let pieces = wanted.iter().map(|of| self.kept(of)).collect::<Option<Vec<_>>>()?;
+        self.count(&pieces);
+        Some(pieces)
+    }
+
+    /// The pieces `wanted`; none where the row group has no traces.
+    pub(super) async fn pieces(
+        &mut self,
+        wanted: Vec<PieceOf>,
+    ) -> Result<Option<Vec<Arc<Piece>>>, EngineError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut missing = Vec::new();
+        for of in wanted {
+            match self.kept(&of) {
+                Some(piece) => found.push(piece),
+                None => missing.push(of),
+            }
+        }
+        self.count(&found);
+        if missing.is_empty() {
+            return Ok(Some(found));
+        }
+        let _held = self.engine.row_groups.acquire().await.map_err(|_| EngineError::Cancelled)?;
+        let projection = PieceOf::projection(&missing);
+        let groups = self.group..self.group + 1;
+        let scan = Scan::new(self.meta, Arc::clone(self.footer), groups, projection)?;
+        let Some(table) = self.engine.drive(self.meta, scan, &mut self.bytes).await? else { return Ok(None) };
+        for piece in self.engine.pool.run(move || Piece::split(table, missing)).await? {
+            let piece = Arc::new(piece);
+            self.engine.store.cache().put(self.key(piece.of()), Arc::clone(&piece));
+            found.push(piece);
+        }
+        Ok(Some(found))
+    }
+
+    /// A table of one trace of the row group, with what `projection` wants of it.
+    pub(super) async fn row(
+        &mut self,
+        row: u64,
+        projection: &Projection,
+    ) -> Result<Option<Arc<SpanTable>>, EngineError> {
+        let key = self.key(&(row, format!("{projection:?}")));
+        let cache = self.engine.store.cache();
+        let is_it = |shown: &Arc<Shown>| shown.row == row && shown.projection == *projection;
+        if let Some(shown) = cache.get::<Shown>(&key).filter(is_it) {
+            self.bytes += shown.table.bytes() as u64;
+            return Ok(Some(Arc::clone(&shown.table)));
+        }
+        let rows = row..row.saturating_add(1);
+        let scan = Scan::rows(self.meta, Arc::clone(self.footer), self.group, rows, projection.clone())?;
+        let Some(table) = self.engine.drive(self.meta, scan, &mut self.bytes).await? else { return Ok(None) };
+        let (table, projection) = (Arc::new(table), projection.clone());
+        cache.put(key, Arc::new(Shown { row, projection, table: Arc::clone(&table) }));
+        Ok(Some(table))
+    }
+
+    fn count(&mut self, pieces: &[Arc<Piece>]) {
+        self.bytes += pieces.iter().map(|piece| piece.bytes() as u64).sum::<u64>();
+    }
+}
