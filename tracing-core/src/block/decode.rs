@@ -1,6 +1,8 @@
 //! Parquet's encodings, read: RLE/bit-packed hybrid, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY and
 //! PLAIN. Nothing is allocated for values that the bytes do not hold or the page's count does not allow.
 
+use std::ops::Range;
+
 use super::{BlockError, thrift::unzigzag};
 
 /// Values that room is made for before they are seen.
@@ -62,51 +64,157 @@ fn over(value: u32, max: u32) -> BlockError {
     BlockError::corrupt("page", format!("value {value}, expected at most {max}"))
 }
 
-/// Appends `count` values of `width` bits, none over `max`, which must fit the type.
-///
-/// # Errors
-/// Where the bytes end too early or a value is larger.
-pub(crate) fn hybrid<T: Small>(
-    out: &mut Vec<T>,
-    mut bytes: &[u8],
+/// A stretch of values.
+enum Run<'a> {
+    Same(u32, usize),
+    Packed(&'a [u8], usize),
+}
+
+/// The runs of `left` values of `width` bits.
+struct Runs<'a> {
+    bytes: &'a [u8],
     width: u8,
-    count: usize,
-    max: u32,
-) -> Result<(), BlockError> {
-    if width > 32 {
-        return Err(BlockError::corrupt("page", format!("values of {width} bits, expected at most 32")));
+    left: usize,
+}
+
+impl<'a> Runs<'a> {
+    fn new(bytes: &'a [u8], width: u8, count: usize) -> Result<Self, BlockError> {
+        if width > 32 {
+            return Err(BlockError::corrupt("page", format!("values of {width} bits, expected at most 32")));
+        }
+        Ok(Self { bytes, width, left: count })
     }
-    let end = out.len() + count;
-    while out.len() < end {
-        let head = varint(&mut bytes).ok_or_else(|| short("levels or indexes"))?;
-        let left = end - out.len();
+
+    fn next(&mut self) -> Result<Option<Run<'a>>, BlockError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let early = || short("levels or indexes");
+        let (width, left) = (usize::from(self.width), self.left);
+        let head = varint(&mut self.bytes).ok_or_else(early)?;
         if head & 1 == 0 {
-            let size = usize::from(width.div_ceil(8));
-            let (value, rest) = bytes.split_at_checked(size).ok_or_else(|| short("levels or indexes"))?;
-            bytes = rest;
+            let (value, rest) = self.bytes.split_at_checked(width.div_ceil(8)).ok_or_else(early)?;
+            self.bytes = rest;
             let run = usize::try_from(head >> 1).unwrap_or(usize::MAX).min(left);
             if run == 0 {
                 return Err(BlockError::corrupt("page", "a run of no values"));
             }
-            let value = window(value, 0) as u32;
-            if value > max {
-                return Err(over(value, max));
-            }
-            out.resize(out.len() + run, T::of(value));
-            continue;
+            self.left -= run;
+            return Ok(Some(Run::Same(window(value, 0) as u32, run)));
         }
         let groups = usize::try_from(head >> 1).unwrap_or(usize::MAX).min(left.div_ceil(8));
-        let size = groups.saturating_mul(usize::from(width));
+        let size = groups.saturating_mul(width);
         // The last group may be cut off where no values are left in it.
-        let needed = (groups.saturating_mul(8).min(left) * usize::from(width)).div_ceil(8);
-        if groups == 0 || bytes.len() < needed {
-            return Err(short("levels or indexes"));
+        let values = groups.saturating_mul(8).min(left);
+        if groups == 0 || self.bytes.len() < (values * width).div_ceil(8) {
+            return Err(early());
         }
-        let (packed, rest) = bytes.split_at(size.min(bytes.len()));
-        bytes = rest;
-        unpack(out, packed, width, groups.saturating_mul(8).min(left), max)?;
+        let (packed, rest) = self.bytes.split_at(size.min(self.bytes.len()));
+        (self.bytes, self.left) = (rest, left - values);
+        Ok(Some(Run::Packed(packed, values)))
+    }
+}
+
+/// Appends those values of `width` bits that stand at `range`, none over `max`, which must fit the type. What
+/// stands before is passed over, and what stands after is not looked at.
+///
+/// # Errors
+/// Where the bytes end too early or a value is larger.
+pub(crate) fn part<T: Small>(
+    out: &mut Vec<T>,
+    bytes: &[u8],
+    width: u8,
+    range: Range<usize>,
+    max: u32,
+) -> Result<(), BlockError> {
+    let mut runs = Runs::new(bytes, width, range.end)?;
+    let mut at = 0;
+    while let Some(run) = runs.next()? {
+        let length = match run {
+            Run::Same(_, length) | Run::Packed(_, length) => length,
+        };
+        let (skip, upto) =
+            (range.start.saturating_sub(at).min(length), range.end.saturating_sub(at).min(length));
+        at += length;
+        if skip >= upto {
+            continue;
+        }
+        match run {
+            Run::Same(value, _) if value > max => return Err(over(value, max)),
+            Run::Same(value, _) => out.resize(out.len() + upto - skip, T::of(value)),
+            Run::Packed(packed, _) => {
+                let rest = packed.get(skip / 8 * usize::from(width)..).unwrap_or_default();
+                let first = out.len();
+                unpack(out, rest, width, upto - skip / 8 * 8, max)?;
+                out.drain(first..first + skip % 8);
+            }
+        }
     }
     Ok(())
+}
+
+/// Eight packed values of up to eight bits: bit 0 of each that is `value`, of the first `count`.
+fn equal(packed: &[u8], at: usize, width: u8, count: usize, value: u32) -> u64 {
+    let bits = u32::from(width);
+    let low = (0..8_u32.min(count as u32)).fold(0_u64, |low, i| low | 1 << (i * bits));
+    let word = match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => window(packed, at) as u64,
+    };
+    let differs = word ^ low.wrapping_mul(u64::from(value));
+    let any = (1..bits).fold(differs, |any, shift| any | differs >> shift);
+    low & !any
+}
+
+/// How many of the first `upto` values are `value`. Of levels: at most eight bits.
+pub(crate) fn count(bytes: &[u8], width: u8, upto: usize, value: u32) -> Result<usize, BlockError> {
+    let width = width.min(8);
+    let mut runs = Runs::new(bytes, width, upto)?;
+    let mut found = 0;
+    while let Some(run) = runs.next()? {
+        match run {
+            Run::Same(same, length) => found += if same == value { length } else { 0 },
+            Run::Packed(packed, length) => {
+                for group in 0..length.div_ceil(8) {
+                    let here = equal(packed, group * usize::from(width), width, length - group * 8, value);
+                    found += here.count_ones() as usize;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Where among `count` values 0 stands for the `nth` time, counted from none; `count` where it does not. Of
+/// levels: at most eight bits.
+pub(crate) fn nth_zero(bytes: &[u8], width: u8, count: usize, nth: usize) -> Result<usize, BlockError> {
+    let width = width.min(8);
+    let mut runs = Runs::new(bytes, width, count)?;
+    let (mut at, mut left) = (0, nth);
+    while let Some(run) = runs.next()? {
+        match run {
+            Run::Same(0, length) if left < length => return Ok(at + left),
+            Run::Same(value, length) => {
+                left -= if value == 0 { length } else { 0 };
+                at += length;
+            }
+            Run::Packed(packed, length) => {
+                for group in 0..length.div_ceil(8) {
+                    let mut here = equal(packed, group * usize::from(width), width, length - group * 8, 0);
+                    let zeros = here.count_ones() as usize;
+                    if left >= zeros {
+                        left -= zeros;
+                        continue;
+                    }
+                    (0..left).for_each(|_| here &= here - 1);
+                    let place = here.trailing_zeros().checked_div(u32::from(width)).unwrap_or(0);
+                    return Ok(at + group * 8 + place as usize);
+                }
+                at += length;
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Appends `count` bit-packed values.
@@ -156,7 +264,8 @@ fn unpack<T: Small>(
     Ok(())
 }
 
-/// Appends exactly `count` integers of DELTA_BINARY_PACKED and returns the bytes after them.
+/// Appends the first `wanted` of exactly `count` integers of DELTA_BINARY_PACKED and returns the bytes after
+/// all of them.
 ///
 /// # Errors
 /// Where the bytes end too early, or hold another number of values.
@@ -164,6 +273,7 @@ pub(crate) fn delta<'a>(
     out: &mut Vec<u64>,
     mut bytes: &'a [u8],
     count: usize,
+    wanted: usize,
     bits: u32,
 ) -> Result<&'a [u8], BlockError> {
     let early = || short("deltas");
@@ -180,9 +290,11 @@ pub(crate) fn delta<'a>(
         return Ok(bytes);
     }
     let wrap = |value: i64| if bits == 32 { i64::from(value as i32) } else { value };
-    out.reserve(count.min(EAGER));
-    out.push(wrap(first).cast_unsigned());
-    let (mut last, mut left) = (first, count - 1);
+    out.reserve(wanted.min(count).min(EAGER));
+    if wanted > 0 {
+        out.push(wrap(first).cast_unsigned());
+    }
+    let (mut last, mut left, mut wanted) = (first, count - 1, wanted.saturating_sub(1));
     while left > 0 {
         let least = unzigzag(varint(&mut bytes).ok_or_else(early)?);
         let (widths, rest) = bytes.split_at_checked(minis as usize).ok_or_else(early)?;
@@ -202,13 +314,14 @@ pub(crate) fn delta<'a>(
             let (packed, rest) = bytes.split_at(size.min(bytes.len()));
             bytes = rest;
             let mask = u64::MAX.checked_shr(64 - u32::from(width)).unwrap_or(0);
-            for i in 0..values {
+            for i in 0..values.min(wanted) {
                 let bit = i * usize::from(width);
                 let raw = (wide(packed, bit / 8) >> (bit % 8)) as u64 & mask;
                 last = wrap(last.wrapping_add(least).wrapping_add(raw.cast_signed()));
                 out.push(last.cast_unsigned());
             }
             left -= values;
+            wanted = wanted.saturating_sub(values);
         }
     }
     Ok(bytes)
@@ -222,60 +335,63 @@ fn wide(bytes: &[u8], at: usize) -> u128 {
     }
 }
 
-/// Calls `entry` with the place of each of `count` byte arrays of DELTA_LENGTH_BYTE_ARRAY in `page`.
+/// Calls `entry` with the place of those at `range` of `count` byte arrays of DELTA_LENGTH_BYTE_ARRAY in `page`.
 pub(crate) fn delta_length(
     page: &[u8],
-    from: usize,
     count: usize,
+    range: Range<usize>,
     mut entry: impl FnMut(usize, usize),
 ) -> Result<(), BlockError> {
     let mut lengths = Vec::new();
-    let rest = delta(&mut lengths, page.get(from..).unwrap_or_default(), count, 32)?;
+    let rest = delta(&mut lengths, page, count, range.end, 32)?;
     let mut at = page.len() - rest.len();
-    for length in lengths {
+    for (i, length) in lengths.into_iter().enumerate() {
         let length = usize::try_from(length).ok().filter(|&length| length <= page.len() - at);
         let length = length.ok_or_else(|| short("byte arrays"))?;
-        entry(at, length);
+        if i >= range.start {
+            entry(at, length);
+        }
         at += length;
     }
     Ok(())
 }
 
-/// Calls `entry` with the place of each of `count` PLAIN byte arrays in `page`.
+/// Calls `entry` with the place of those at `range` of the PLAIN byte arrays in `page`.
 pub(crate) fn plain_bytes(
     page: &[u8],
-    from: usize,
-    count: usize,
+    range: Range<usize>,
     mut entry: impl FnMut(usize, usize),
 ) -> Result<(), BlockError> {
-    let mut left = page.get(from..).unwrap_or_default();
-    for _ in 0..count {
+    let mut left = page;
+    for i in 0..range.end {
         let value = prefixed(&mut left).ok_or_else(|| short("byte arrays"))?;
-        entry(page.len() - left.len() - value.len(), value.len());
+        if i >= range.start {
+            entry(page.len() - left.len() - value.len(), value.len());
+        }
     }
     Ok(())
 }
 
-/// Appends `count` PLAIN numbers of `SIZE` bytes, as `widen` makes them.
+/// Appends those at `range` of the PLAIN numbers of `SIZE` bytes, as `widen` makes them.
 pub(crate) fn plain<const SIZE: usize>(
     out: &mut Vec<u64>,
     bytes: &[u8],
-    count: usize,
+    range: Range<usize>,
     widen: impl Fn([u8; SIZE]) -> u64,
 ) -> Result<(), BlockError> {
-    let needed =
-        count.checked_mul(SIZE).and_then(|size| bytes.get(..size)).ok_or_else(|| short("numbers"))?;
-    out.extend(needed.as_chunks::<SIZE>().0.iter().map(|&number| widen(number)));
+    let end = range.end.checked_mul(SIZE);
+    let those = end.and_then(|end| bytes.get(range.start * SIZE..end)).ok_or_else(|| short("numbers"))?;
+    out.extend(those.as_chunks::<SIZE>().0.iter().map(|&number| widen(number)));
     Ok(())
 }
 
-/// Appends `count` PLAIN booleans.
-pub(crate) fn plain_bools(out: &mut Vec<u64>, bytes: &[u8], count: usize) -> Result<(), BlockError> {
-    if bytes.len() < count.div_ceil(8) {
+/// Appends those at `range` of the PLAIN booleans.
+pub(crate) fn plain_bools(out: &mut Vec<u64>, bytes: &[u8], range: Range<usize>) -> Result<(), BlockError> {
+    if bytes.len() < range.end.div_ceil(8) {
         return Err(short("booleans"));
     }
-    let bits = bytes.iter().flat_map(|&byte| (0..8).map(move |bit| u64::from(byte >> bit & 1)));
-    out.extend(bits.take(count));
+    let bit = |at: usize| bytes.get(at / 8).map_or(0, |byte| u64::from(byte >> (at % 8) & 1));
+    out.extend(range.map(bit));
     Ok(())
 }
 
@@ -312,6 +428,7 @@ mod tests {
             width in 0_u8..=32,
             runs in proptest::collection::vec((any::<u32>(), 1_usize..60), 0..20),
             damage in any::<(prop::sample::Index, u8)>(),
+            ends in any::<(prop::sample::Index, prop::sample::Index)>(),
         ) {
             let max = ((1_u64 << width) - 1) as u32;
             let values: Vec<u32> = runs
@@ -324,13 +441,29 @@ mod tests {
             let mut bytes = Vec::new();
             encode::hybrid(&mut bytes, &values, width);
             let mut back: Vec<u32> = Vec::new();
-            hybrid(&mut back, &bytes, width, values.len(), max).unwrap();
+            part(&mut back, &bytes, width, 0..values.len(), max).unwrap();
             prop_assert_eq!(&back, &values);
+            let (from, to) = (ends.0.index(values.len() + 1), ends.1.index(values.len() + 1));
+            let range = from.min(to)..from.max(to);
+            let mut some: Vec<u32> = Vec::new();
+            part(&mut some, &bytes, width, range.clone(), max).unwrap();
+            prop_assert_eq!(&some, &values[range.clone()]);
+            if (1..=8).contains(&width) {
+                let value = values.first().copied().unwrap_or(0);
+                let expected = values[..range.end].iter().filter(|other| **other == value).count();
+                prop_assert_eq!(count(&bytes, width, range.end, value).unwrap(), expected);
+                let zeros: Vec<_> = (0..values.len()).filter(|at| values[*at] == 0).collect();
+                for nth in [0, 1, range.start] {
+                    let expected = zeros.get(nth).copied().unwrap_or(values.len());
+                    prop_assert_eq!(nth_zero(&bytes, width, values.len(), nth).unwrap(), expected);
+                }
+            }
             if !bytes.is_empty() {
                 let at = damage.0.index(bytes.len());
                 bytes[at] ^= damage.1;
-                let _ = hybrid(&mut Vec::<u32>::new(), &bytes, width, values.len(), max);
-                let _ = hybrid(&mut Vec::<u8>::new(), &bytes[..at], width, values.len(), 255);
+                let _ = part(&mut Vec::<u32>::new(), &bytes, width, 0..values.len(), max);
+                let _ = (count(&bytes, width, values.len(), 1), nth_zero(&bytes, width, values.len(), 3));
+                let _ = part(&mut Vec::<u8>::new(), &bytes[..at], width, 0..values.len(), 255);
             }
         }
 
@@ -345,18 +478,18 @@ mod tests {
             let mut bytes = Vec::new();
             encode::delta(&mut bytes, &values);
             let mut back = Vec::new();
-            let rest = delta(&mut back, &bytes, values.len(), 64).unwrap();
+            let rest = delta(&mut back, &bytes, values.len(), usize::MAX, 64).unwrap();
             prop_assert!(rest.is_empty());
             prop_assert_eq!(back.iter().map(|value| value.cast_signed()).collect::<Vec<_>>(), values.clone());
             let mut narrow = Vec::new();
             encode::delta(&mut narrow, &small);
             let mut back = Vec::new();
-            delta(&mut back, &narrow, small.len(), 32).unwrap();
+            delta(&mut back, &narrow, small.len(), usize::MAX, 32).unwrap();
             prop_assert_eq!(back.iter().map(|value| value.cast_signed() as i32).collect::<Vec<_>>(), small);
             let at = damage.0.index(bytes.len());
             bytes[at] ^= damage.1;
-            let _ = delta(&mut Vec::new(), &bytes, values.len(), 64);
-            let _ = delta(&mut Vec::new(), &bytes[..at], values.len(), 64);
+            let _ = delta(&mut Vec::new(), &bytes, values.len(), usize::MAX, 64);
+            let _ = delta(&mut Vec::new(), &bytes[..at], values.len(), usize::MAX, 64);
         }
     }
 }

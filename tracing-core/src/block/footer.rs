@@ -45,6 +45,8 @@ pub(crate) struct Chunk {
     pub(crate) column_index: Option<Range<u64>>,
     /// First and last trace id, of the column that holds them.
     pub(crate) bounds: Option<(TraceId, TraceId)>,
+    /// How many of the values are nulls, where the file says it.
+    pub(crate) nulls: Option<u64>,
 }
 
 /// How pages are compressed.
@@ -151,6 +153,11 @@ impl Footer {
             .ok_or_else(|| BlockError::corrupt("data.parquet", format!("column of {leaf:?} is missing")))?;
         let chunk = self.row_groups.get(group).and_then(|group| group.chunks.get(*column));
         chunk.map(|chunk| (spec, chunk)).ok_or_else(|| BlockError::corrupt(PART, "no such row group"))
+    }
+
+    /// Whether a column of a row group holds no value at all, by its statistics.
+    pub(crate) fn is_empty(&self, group: usize, leaf: Leaf) -> bool {
+        self.chunk(group, leaf).is_ok_and(|(_, chunk)| chunk.nulls == Some(chunk.values))
     }
 
     /// Bytes of the file that came with the footer.
@@ -316,6 +323,7 @@ struct RawChunk {
     offset_index: (u64, u64),
     column_index: (u64, u64),
     bounds: (Option<TraceId>, Option<TraceId>),
+    nulls: Option<u64>,
 }
 
 fn chunk(reader: &mut Reader<'_>, end: u64) -> Result<Chunk, BlockError> {
@@ -347,6 +355,7 @@ fn chunk_metadata(reader: &mut Reader<'_>, raw: &mut RawChunk) -> Result<(), Blo
                 let mut fields = Fields::default();
                 while let Some((id, wire)) = reader.field(&mut fields)? {
                     match (id, wire) {
+                        (3, Wire::Int) => raw.nulls = Some(reader.count()?),
                         (5, Wire::Binary) => raw.bounds.1 = TraceId::from_slice(reader.binary()?).ok(),
                         (6, Wire::Binary) => raw.bounds.0 = TraceId::from_slice(reader.binary()?).ok(),
                         (_, wire) => reader.skip(wire)?,
@@ -392,6 +401,7 @@ impl RawChunk {
             offset_index: index(self.offset_index),
             column_index: index(self.column_index),
             bounds: self.bounds.0.zip(self.bounds.1),
+            nulls: self.nulls,
         })
     }
 }

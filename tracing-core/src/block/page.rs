@@ -160,6 +160,20 @@ pub(crate) struct Pages<'a> {
     dictionary: Option<u32>,
     /// Values and nulls that the column may still hold.
     budget: u64,
+    /// The rows that are wanted, counted from the first of the first page; all where there is no range.
+    rows: Option<Range<u64>>,
+    /// Rows that began in the pages so far.
+    begun: u64,
+}
+
+/// What is wanted of a page.
+struct Part {
+    /// Of all values and nulls.
+    entries: Range<usize>,
+    /// Of its values.
+    values: Range<usize>,
+    /// Number of its values, where their encoding says it too.
+    all: usize,
 }
 
 impl<'a> Pages<'a> {
@@ -170,7 +184,12 @@ impl<'a> Pages<'a> {
             _ => Values::Numbers(Vec::new()),
         };
         let column = Column { values: values_of, ..Column::default() };
-        Self { spec, codec, column, dictionary: None, budget: values }
+        Self { spec, codec, column, dictionary: None, budget: values, rows: None, begun: 0 }
+    }
+
+    /// Only these rows, counted from the first of the first page that is read.
+    pub(crate) fn only(self, rows: Range<u64>) -> Self {
+        Self { rows: Some(rows), ..self }
     }
 
     /// What was read.
@@ -221,7 +240,7 @@ impl<'a> Pages<'a> {
         match &mut self.column.values {
             Values::Bytes(entries) => {
                 entries.buffers.push(body.clone());
-                decode::plain_bytes(&body, 0, count, |start, length| entries.push(start, length))
+                decode::plain_bytes(&body, 0..count, |start, length| entries.push(start, length))
             }
             Values::Numbers(_) => Err(BlockError::corrupt("page", "dictionary of numbers")),
         }
@@ -256,13 +275,46 @@ impl<'a> Pages<'a> {
             let def = part(self.spec.def).map(|def| body.slice_ref(def)).ok_or_else(short)?;
             (def, rep, body.slice(body.len() - left.len()..))
         };
-        let defined = self.column.levels(self.spec, count, &def, &rep)?;
-        self.values(header.encoding, &values, defined)
+        let part = self.part(count, &def, &rep)?;
+        self.column.levels(self.spec, part.entries.clone(), &def, &rep)?;
+        self.values(header.encoding, &values, &part)
     }
 
-    fn values(&mut self, encoding: i64, page: &Bytes, count: usize) -> Result<(), BlockError> {
+    /// What of a page is wanted.
+    fn part(&mut self, count: usize, def: &[u8], rep: &[u8]) -> Result<Part, BlockError> {
+        let begun = self.begun;
+        let place = |row: u64| match usize::try_from(row.saturating_sub(begun)).unwrap_or(usize::MAX) {
+            _ if row < begun => Ok(0),
+            nth if self.spec.rep == 0 => Ok(nth.min(count)),
+            nth => decode::nth_zero(rep, width(self.spec.rep), count, nth),
+        };
+        let entries = match &self.rows {
+            None => 0..count,
+            Some(rows) => place(rows.start)?..place(rows.end)?,
+        };
+        if self.rows.is_some() {
+            self.begun += match self.spec.rep {
+                0 => count,
+                rep_max => decode::count(rep, width(rep_max), count, 0)?,
+            } as u64;
+        }
+        if self.spec.def == 0 {
+            return Ok(Part { values: entries.clone(), entries, all: count });
+        }
+        let defined = |upto| decode::count(def, width(self.spec.def), upto, u32::from(self.spec.def));
+        let first = if entries.start == 0 { 0 } else { defined(entries.start)? };
+        let (last, all) = match &self.rows {
+            None => (defined(count)?, None),
+            Some(_) if entries.is_empty() => (first, Some(0)),
+            Some(_) => (defined(entries.end)?, Some(defined(count)?)),
+        };
+        Ok(Part { entries, values: first..last, all: all.unwrap_or(last) })
+    }
+
+    fn values(&mut self, encoding: i64, page: &Bytes, part: &Part) -> Result<(), BlockError> {
         let kind = self.spec.kind;
-        if count == 0 {
+        let (range, count) = (part.values.clone(), part.all);
+        if range.is_empty() {
             return Ok(());
         }
         match (&mut self.column.values, encoding) {
@@ -275,38 +327,41 @@ impl<'a> Pages<'a> {
                 let (&width, packed) = page
                     .split_first()
                     .ok_or_else(|| BlockError::corrupt("page", "indexes without their width"))?;
-                decode::hybrid(&mut entries.indexes, packed, width, count, most)
+                decode::part(&mut entries.indexes, packed, width, range, most)
             }
             (Values::Bytes(entries), 0 | 6) => {
                 entries.buffers.push(page.clone());
                 let first = entries.count();
                 let push = |start, length| entries.push(start, length);
                 match encoding {
-                    0 => decode::plain_bytes(page, 0, count, push)?,
-                    _ => decode::delta_length(page, 0, count, push)?,
+                    0 => decode::plain_bytes(page, range, push)?,
+                    _ => decode::delta_length(page, count, range, push)?,
                 }
                 entries.indexes.extend(first as u32..entries.count() as u32);
                 Ok(())
             }
             (Values::Numbers(out), 0) => match kind {
-                Kind::Bool => decode::plain_bools(out, page, count),
-                Kind::Int32 | Kind::Uint32 => decode::plain(out, page, count, |bytes: [u8; 4]| {
+                Kind::Bool => decode::plain_bools(out, page, range),
+                Kind::Int32 | Kind::Uint32 => decode::plain(out, page, range, |bytes: [u8; 4]| {
                     i64::from(i32::from_le_bytes(bytes)).cast_unsigned()
                 }),
-                _ => decode::plain(out, page, count, u64::from_le_bytes),
+                _ => decode::plain(out, page, range, u64::from_le_bytes),
             },
             (Values::Numbers(out), 3) if kind == Kind::Bool => {
                 let mut left = &**page;
                 let packed = decode::prefixed(&mut left)
                     .ok_or_else(|| BlockError::corrupt("page", "booleans end too early"))?;
                 let mut bools: Vec<u8> = Vec::new();
-                decode::hybrid(&mut bools, packed, 1, count, 1)?;
+                decode::part(&mut bools, packed, 1, range, 1)?;
                 out.extend(bools.into_iter().map(u64::from));
                 Ok(())
             }
             (Values::Numbers(out), 5) if kind != Kind::Bool && kind != Kind::Double => {
                 let bits = if matches!(kind, Kind::Int32 | Kind::Uint32) { 32 } else { 64 };
-                decode::delta(out, page, count, bits).map(drop)
+                let first = out.len();
+                decode::delta(out, page, count, range.end, bits)?;
+                out.drain(first..first + range.start.min(out.len() - first));
+                Ok(())
             }
             (_, encoding) => {
                 Err(BlockError::corrupt("page", format!("encoding {encoding} is not read for {kind:?}")))
@@ -323,53 +378,27 @@ impl Column {
         }
     }
 
-    /// Reads the levels of `count` entries and says how many of them have a value.
-    fn levels(&mut self, spec: &Spec, count: usize, def: &[u8], rep: &[u8]) -> Result<usize, BlockError> {
-        let max = |level: u8| (encode::width(u32::from(level)), u32::from(level));
+    /// Reads the levels of some entries of a page.
+    fn levels(
+        &mut self,
+        spec: &Spec,
+        entries: Range<usize>,
+        def: &[u8],
+        rep: &[u8],
+    ) -> Result<(), BlockError> {
         if spec.rep > 0 {
-            let (width, max) = max(spec.rep);
-            decode::hybrid(&mut self.rep, rep, width, count, max)?;
+            decode::part(&mut self.rep, rep, width(spec.rep), entries.clone(), spec.rep.into())?;
         }
-        if spec.def == 0 {
-            return Ok(count);
+        if spec.def > 0 {
+            decode::part(&mut self.def, def, width(spec.def), entries, spec.def.into())?;
         }
-        let before = self.def.len();
-        let (width, max) = max(spec.def);
-        decode::hybrid(&mut self.def, def, width, count, max)?;
-        let new = self.def.get(before..).unwrap_or_default();
-        Ok(new.iter().map(|level| usize::from(*level == spec.def)).sum())
+        Ok(())
     }
+}
 
-    /// Drops all rows but `rows`, which count from the first row that was read.
-    pub(crate) fn keep_rows(&mut self, spec: &Spec, rows: Range<u64>) {
-        let entry_of = |row: u64| {
-            if spec.rep == 0 {
-                return row as usize;
-            }
-            let mut starts = self.rep.iter().enumerate().filter(|(_, rep)| **rep == 0);
-            starts.nth(row as usize).map_or(self.rep.len(), |(at, _)| at)
-        };
-        let (from, to) = (entry_of(rows.start), entry_of(rows.end));
-        let defined = |upto: usize| match spec.def {
-            0 => upto,
-            max => self.def.iter().take(upto).filter(|def| **def == max).count(),
-        };
-        let (first, last) = (defined(from), defined(to));
-        for levels in [&mut self.rep, &mut self.def] {
-            levels.truncate(to);
-            levels.drain(..from.min(levels.len()));
-        }
-        match &mut self.values {
-            Values::Numbers(values) => {
-                values.truncate(last);
-                values.drain(..first.min(values.len()));
-            }
-            Values::Bytes(entries) => {
-                entries.indexes.truncate(last);
-                entries.indexes.drain(..first.min(entries.indexes.len()));
-            }
-        }
-    }
+/// Bits of a level of which `max` is the greatest.
+fn width(max: u8) -> u8 {
+    encode::width(max.into())
 }
 
 thread_local! {

@@ -181,12 +181,17 @@ impl Scan {
                     Have::Yes(assembly) => self.stage = Stage::Values(Box::new(assembly), rows),
                 },
                 Stage::Values(assembly, rows) => {
-                    let picks = self.picks(assembly.pending(), rows.as_ref())?;
+                    let group = self.groups.start;
+                    let there = assembly.pending().filter(|leaf| !self.footer.is_empty(group, *leaf));
+                    let picks = self.picks(there, rows.as_ref())?;
                     if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
                         self.stage = Stage::Values(assembly, rows);
                         return Ok(Step::Need(ranges));
                     }
-                    let read = |leaf| self.read(&self.pick(leaf, rows.clone())?);
+                    let read = |leaf| {
+                        let there = !self.footer.is_empty(group, leaf);
+                        there.then(|| self.read(&self.pick(leaf, rows.clone())?)).transpose()
+                    };
                     let table = assembly.finish(self.footer.schema().slots(), read)?;
                     self.end_group();
                     if self.target.is_some() {
@@ -326,14 +331,13 @@ impl Scan {
     fn read(&self, pick: &Pick) -> Result<Column, BlockError> {
         let (spec, chunk) = self.footer.chunk(self.groups.start, pick.leaf)?;
         let mut pages = Pages::new(spec, chunk.codec, chunk.values);
+        if let Some(rows) = &pick.rows {
+            pages = pages.only(rows.clone());
+        }
         for piece in &pick.pieces {
             pages.read(&self.bytes(piece)?)?;
         }
-        let mut column = pages.finish();
-        if let Some(rows) = &pick.rows {
-            column.keep_rows(spec, rows.clone());
-        }
-        Ok(column)
+        Ok(pages.finish())
     }
 
     /// Those of `ranges` that were not handed over yet, in the file's order.

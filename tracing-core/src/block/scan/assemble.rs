@@ -98,11 +98,11 @@ impl Assembly {
         levels.flat_map(|(level, _)| Part::ALL.iter().skip(1).map(|part| Leaf::Attribute(*level, *part)))
     }
 
-    /// The table, with the values of its attributes as `read` has them.
+    /// The table, with the values of its attributes as `read` has them; nothing of a column without values.
     pub(crate) fn finish(
         mut self,
         names: &Slots,
-        read: impl Fn(Leaf) -> Result<Column, BlockError>,
+        read: impl Fn(Leaf) -> Result<Option<Column>, BlockError>,
     ) -> Result<SpanTable, BlockError> {
         let mut all_keys = std::mem::take(&mut self.keys);
         for level in LEVELS {

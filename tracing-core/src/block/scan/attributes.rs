@@ -98,14 +98,14 @@ impl Keys {
         self,
         level: Level,
         strings: &mut Strings,
-        read: impl Fn(Leaf) -> Result<Column, BlockError>,
+        read: impl Fn(Leaf) -> Result<Option<Column>, BlockError>,
     ) -> Result<Attributes, BlockError> {
         let mut cells = vec![Cell { kind: None, start: 0, length: 0 }; self.codes.len()];
         let mut is_array = vec![false; self.codes.len()];
         let mut payloads: Vec<u64> = Vec::new();
         let parts = if self.codes.is_empty() { &[][..] } else { &Part::ALL[1..] };
         for &part in parts {
-            let column = read(Leaf::Attribute(level, part))?;
+            let Some(column) = read(Leaf::Attribute(level, part))? else { continue };
             let kind = match part {
                 Part::Key | Part::Text => ValueKind::String,
                 Part::Int => ValueKind::Int,

@@ -104,6 +104,8 @@ impl Wanted {
                 plan.below.iter_mut().skip(below).take(1).for_each(|slot| *slot = Some(leaf));
             }
         }
+        // A column of its own that no owner has a value in is like one that is not there.
+        plan.leaves.retain(|leaf| !(matches!(leaf, Leaf::Slot(..)) && footer.is_empty(group, *leaf)));
         // Levels first: what is read later is held against them.
         let rank = |leaf: &Leaf| {
             let spine = plan.spine == Some(*leaf);
