@@ -419,7 +419,7 @@ mod tests {
             let packed = prefixed(&mut &bytes[..]).unwrap();
             let mut back: Vec<u8> = Vec::new();
             let width = encode::width(u32::from(max));
-            hybrid(&mut back, packed, width, levels.len(), u32::from(max)).unwrap();
+            part(&mut back, packed, width, 0..levels.len(), u32::from(max)).unwrap();
             prop_assert_eq!(back, levels);
         }
 
