@@ -7,6 +7,7 @@
 
 mod azure;
 mod gcs;
+mod memory;
 mod s3;
 #[cfg(test)]
 mod tests;
@@ -31,10 +32,11 @@ pub(crate) fn open(config: &Trace) -> anyhow::Result<Arc<Store>> {
         "azure" => azure::options(&config.azure)?,
         name => bail!("storage.trace.backend: expected local, s3, gcs or azure, found `{name}`"),
     };
-    let mut options = StoreOptions { access, poll: poll(config), ..StoreOptions::new(backend) };
-    if let Some(bytes) = config.read_cache_bytes {
-        options.cache_bytes = usize::try_from(bytes.0).unwrap_or(usize::MAX);
-    }
+    let cache_bytes = match config.read_cache_bytes {
+        Some(bytes) => usize::try_from(bytes.0).unwrap_or(usize::MAX),
+        None => memory::cache_bytes(),
+    };
+    let options = StoreOptions { access, poll: poll(config), cache_bytes, ..StoreOptions::new(backend) };
     Store::open(options).context("storage.trace")
 }
 
