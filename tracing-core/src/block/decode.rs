@@ -153,31 +153,48 @@ pub(crate) fn part<T: Small>(
     Ok(())
 }
 
-/// Eight packed values of up to eight bits: bit 0 of each that is `value`, of the first `count`.
-fn equal(packed: &[u8], at: usize, width: u8, count: usize, value: u32) -> u64 {
-    let bits = u32::from(width);
-    let low = (0..8_u32.min(count as u32)).fold(0_u64, |low, i| low | 1 << (i * bits));
-    let word = match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => window(packed, at) as u64,
-    };
-    let differs = word ^ low.wrapping_mul(u64::from(value));
-    let any = (1..bits).fold(differs, |any, shift| any | differs >> shift);
-    low & !any
+/// Looks for a value among eight packed ones of up to eight bits at a time.
+#[derive(Clone, Copy)]
+struct Finder {
+    width: usize,
+    /// Bit 0 of each of eight values.
+    low: u64,
+    /// The value, eight times.
+    value: u64,
+}
+
+impl Finder {
+    fn new(width: u8, value: u32) -> Self {
+        let low = (0..8).fold(0_u64, |low, i| low | 1 << (i * u32::from(width)));
+        Self { width: width.into(), low, value: low.wrapping_mul(value.into()) }
+    }
+
+    /// Bit 0 of those of the first `count` values of a group that are the value.
+    fn find(self, packed: &[u8], group: usize, count: usize) -> u64 {
+        let at = group * self.width;
+        let word = match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => window(packed, at) as u64,
+        };
+        let differs = word ^ self.value;
+        let any = (1..self.width).fold(differs, |any, shift| any | differs >> shift);
+        let found = self.low & !any;
+        if count < 8 { found & ((1 << (count * self.width)) - 1) } else { found }
+    }
 }
 
 /// How many of the first `upto` values are `value`. Of levels: at most eight bits.
 pub(crate) fn count(bytes: &[u8], width: u8, upto: usize, value: u32) -> Result<usize, BlockError> {
     let width = width.min(8);
     let mut runs = Runs::new(bytes, width, upto)?;
+    let finder = Finder::new(width, value);
     let mut found = 0;
     while let Some(run) = runs.next()? {
         match run {
             Run::Same(same, length) => found += if same == value { length } else { 0 },
             Run::Packed(packed, length) => {
                 for group in 0..length.div_ceil(8) {
-                    let here = equal(packed, group * usize::from(width), width, length - group * 8, value);
-                    found += here.count_ones() as usize;
+                    found += finder.find(packed, group, length - group * 8).count_ones() as usize;
                 }
             }
         }
@@ -190,6 +207,7 @@ pub(crate) fn count(bytes: &[u8], width: u8, upto: usize, value: u32) -> Result<
 pub(crate) fn nth_zero(bytes: &[u8], width: u8, count: usize, nth: usize) -> Result<usize, BlockError> {
     let width = width.min(8);
     let mut runs = Runs::new(bytes, width, count)?;
+    let finder = Finder::new(width, 0);
     let (mut at, mut left) = (0, nth);
     while let Some(run) = runs.next()? {
         match run {
@@ -200,7 +218,7 @@ pub(crate) fn nth_zero(bytes: &[u8], width: u8, count: usize, nth: usize) -> Res
             }
             Run::Packed(packed, length) => {
                 for group in 0..length.div_ceil(8) {
-                    let mut here = equal(packed, group * usize::from(width), width, length - group * 8, 0);
+                    let mut here = finder.find(packed, group, length - group * 8);
                     let zeros = here.count_ones() as usize;
                     if left >= zeros {
                         left -= zeros;

@@ -275,13 +275,14 @@ impl<'a> Pages<'a> {
             let def = part(self.spec.def).map(|def| body.slice_ref(def)).ok_or_else(short)?;
             (def, rep, body.slice(body.len() - left.len()..))
         };
-        let part = self.part(count, &def, &rep)?;
+        let is_counted = matches!(header.encoding, 5 | 6);
+        let part = self.part(count, &def, &rep, is_counted)?;
         self.column.levels(self.spec, part.entries.clone(), &def, &rep)?;
         self.values(header.encoding, &values, &part)
     }
 
-    /// What of a page is wanted.
-    fn part(&mut self, count: usize, def: &[u8], rep: &[u8]) -> Result<Part, BlockError> {
+    /// What of a page is wanted. `is_counted` where its encoding counts values, too.
+    fn part(&mut self, count: usize, def: &[u8], rep: &[u8], is_counted: bool) -> Result<Part, BlockError> {
         let begun = self.begun;
         let place = |row: u64| match usize::try_from(row.saturating_sub(begun)).unwrap_or(usize::MAX) {
             _ if row < begun => Ok(0),
@@ -293,22 +294,23 @@ impl<'a> Pages<'a> {
             Some(rows) => place(rows.start)?..place(rows.end)?,
         };
         if self.rows.is_some() {
-            self.begun += match self.spec.rep {
-                0 => count,
-                rep_max => decode::count(rep, width(rep_max), count, 0)?,
-            } as u64;
+            self.begun = match self.spec.rep {
+                // Nothing of the pages behind it is wanted.
+                _ if entries.end < count => u64::MAX,
+                0 => self.begun.saturating_add(count as u64),
+                most => self.begun.saturating_add(decode::count(rep, width(most), count, 0)? as u64),
+            };
         }
-        if self.spec.def == 0 {
-            return Ok(Part { values: entries.clone(), entries, all: count });
-        }
-        let defined = |upto| decode::count(def, width(self.spec.def), upto, u32::from(self.spec.def));
-        let first = if entries.start == 0 { 0 } else { defined(entries.start)? };
-        let (last, all) = match &self.rows {
-            None => (defined(count)?, None),
-            Some(_) if entries.is_empty() => (first, Some(0)),
-            Some(_) => (defined(entries.end)?, Some(defined(count)?)),
+        let defined = |upto| match (upto, self.spec.def) {
+            (upto, 0) | (upto @ 0, _) => Ok(upto),
+            (upto, most) => decode::count(def, width(most), upto, most.into()),
         };
-        Ok(Part { entries, values: first..last, all: all.unwrap_or(last) })
+        let first = defined(entries.start)?;
+        let whole = entries == (0..count);
+        let last = if entries.is_empty() { first } else { defined(entries.end)? };
+        // Of a page in part, only encodings that say it too need the number of all values.
+        let all = if whole || entries.is_empty() || !is_counted { last } else { defined(count)? };
+        Ok(Part { entries, values: first..last, all })
     }
 
     fn values(&mut self, encoding: i64, page: &Bytes, part: &Part) -> Result<(), BlockError> {
