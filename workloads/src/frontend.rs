@@ -133,7 +133,7 @@ impl Frontend {
     /// answer: the query knows which of it is new.
     fn not_replaced(&self, tenant: &Tenant, mut recent: Vec<Arc<Meta>>) -> Vec<Arc<Meta>> {
         // The live ones last: what is replaced in between is then in both, and asked.
-        let replaced: HashSet<BlockId> = self.store.compacted(tenant).iter().map(|meta| meta.id).collect();
+        let replaced = self.store.replaced(tenant);
         let live = self.store.blocks(tenant);
         let (all, known) = (recent.len(), live.iter().map(|meta| meta.id).collect::<HashSet<_>>());
         recent.retain(|meta| known.contains(&meta.id) || !replaced.contains(&meta.id));

@@ -68,6 +68,9 @@ pub struct Meta {
     /// does not know.
     #[serde(rename = "vivaceRetention", default, skip_serializing_if = "Option::is_none")]
     pub retained: Option<Retained>,
+    /// The blocks that this one was made of: whoever lists both reads this one alone. Tempo ignores it.
+    #[serde(rename = "vivaceReplaces", default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<BlockId>,
 }
 
 /// A block that was made of traces that retention rules keep.

@@ -181,6 +181,7 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
             replication_factor: 1,
             compacted: None,
             retained: None,
+            replaces: Vec::new(),
         };
         let extra = vec![(Sketch::NAME, sketch.into())];
         Ok(Written { meta, bloom, index: seen.index(), extra })

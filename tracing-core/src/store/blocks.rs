@@ -1,7 +1,7 @@
 //! The store itself: reading objects, and the snapshot of what there is. IO.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     ops::Range,
     path::PathBuf,
@@ -19,7 +19,7 @@ use super::{
     cache::Cache,
     disk,
     ids::Directories,
-    list::Lists,
+    list::{self, Lists},
     objects::{Place, blocking},
     poll::PollStats,
 };
@@ -136,6 +136,23 @@ impl Store {
     #[must_use]
     pub fn compacted(&self, tenant: &Tenant) -> Arc<[Arc<Meta>]> {
         self.lists.read().map_or_else(|_| Arc::from([]), |lists| lists.get(tenant).compacted)
+    }
+
+    /// All blocks of a tenant that have a `meta.json` as far as is known: those to be read, and those that are
+    /// parts of one of them.
+    pub(super) fn listed(&self, tenant: &Tenant) -> Vec<Arc<Meta>> {
+        let blocks = self.lists.read().map(|lists| lists.get(tenant)).unwrap_or_default();
+        blocks.live.iter().chain(&*blocks.hidden).cloned().collect()
+    }
+
+    /// The blocks of a tenant that are not to be read, whoever still names them: replaced, expired, or parts of
+    /// a block that is listed.
+    #[must_use]
+    pub fn replaced(&self, tenant: &Tenant) -> HashSet<BlockId> {
+        let blocks = self.lists.read().map(|lists| lists.get(tenant)).unwrap_or_default();
+        let mut replaced = list::parts(blocks.live.iter().chain(&*blocks.compacted));
+        replaced.extend(blocks.compacted.iter().map(|meta| meta.id));
+        replaced
     }
 
     /// The tenants that have blocks.

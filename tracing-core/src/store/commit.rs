@@ -122,7 +122,7 @@ impl Store {
             }
             Err(e) => return Err(e),
         }
-        let known = self.blocks(tenant).iter().find(|meta| meta.id == block).cloned();
+        let known = self.listed(tenant).into_iter().find(|meta| meta.id == block);
         if let (Some(meta), Ok(mut lists)) = (known, self.lists.write()) {
             let now = Timestamp::now();
             let compacted = Some(now);

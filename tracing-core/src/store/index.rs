@@ -108,6 +108,9 @@ struct BlockMeta {
     /// Ours: the JSON of [`Meta::retained`]. Tempo skips what it does not know.
     #[prost(bytes = "vec", tag = "1001")]
     vivace_retention: Vec<u8>,
+    /// Ours: [`Meta::replaces`], 16 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "1002")]
+    vivace_replaces: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -279,6 +282,7 @@ fn to_proto(meta: &Meta) -> BlockMeta {
             .as_ref()
             .and_then(|it| serde_json::to_vec(it).ok())
             .unwrap_or_default(),
+        vivace_replaces: meta.replaces.iter().map(|id| id.0.as_bytes().to_vec()).collect(),
     }
 }
 
@@ -311,6 +315,11 @@ fn from_proto(meta: BlockMeta) -> Result<Meta, IndexError> {
             [] => None,
             json => Some(serde_json::from_slice(json)?),
         },
+        replaces: meta
+            .vivace_replaces
+            .iter()
+            .map(|id| Uuid::from_slice(id).map(BlockId).map_err(|_| wrong("vivaceReplaces", "UUIDs")))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -374,6 +383,7 @@ mod tests {
         let gone =
             Meta { compacted: Some("2026-11-22T11:00:00.5Z".parse().unwrap()), ..index.live[0].clone() };
         index.compacted.push(gone);
+        index.live[0].replaces = vec![BlockId(Uuid::from_u128(1)), BlockId(Uuid::from_u128(2))];
         assert_eq!(Index::from_proto(&index.to_proto().unwrap()).unwrap(), index);
         assert_eq!(Index::from_json(&index.to_json().unwrap()).unwrap(), index);
         let old = Index { created_at: "1969-12-31T23:59:58.5Z".parse().unwrap(), ..Index::default() };

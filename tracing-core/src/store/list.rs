@@ -13,8 +13,9 @@ use crate::{
     model::{BlockId, Tenant},
 };
 
-/// Blocks marked compacted this long before a poll began are still listed by it: the listing may have passed
-/// by the place of their successor before that was written. Covers the difference of two clocks too.
+/// Blocks marked compacted this long before a poll began are still listed by it, unless their successor is
+/// listed too: the listing may have passed by its place before it was written. Covers the difference of two
+/// clocks too.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(60);
 
 /// Most blocks of a tenant that are remembered by a process that commits and never polls, as an ingester
@@ -34,6 +35,9 @@ const MAX_EMPTY: usize = 10_000;
 pub(super) struct Blocks {
     /// To be read: newest first.
     pub(super) live: Arc<[Arc<Meta>]>,
+    /// Not to be read, for a block that was made of them is listed too: they are about to be marked, or the
+    /// listing passed by before they were.
+    pub(super) hidden: Arc<[Arc<Meta>]>,
     /// Replaced or expired, with the time at which they were; to be deleted some day.
     pub(super) compacted: Arc<[Arc<Meta>]>,
 }
@@ -83,7 +87,7 @@ pub(super) struct Lists {
 
 impl Default for Blocks {
     fn default() -> Self {
-        Self { live: Arc::from([]), compacted: Arc::from([]) }
+        Self { live: Arc::from([]), hidden: Arc::from([]), compacted: Arc::from([]) }
     }
 }
 
@@ -219,6 +223,7 @@ impl Lists {
         let without =
             |metas: &[Arc<Meta>]| metas.iter().filter(|m| m.id != block).cloned().collect::<Vec<_>>();
         let (mut live, mut compacted) = (without(&blocks.live), without(&blocks.compacted));
+        live.extend(without(&blocks.hidden));
         match change {
             Change::Added(meta) => live.push(meta.clone()),
             Change::Compacted(meta) => compacted.push(meta.clone()),
@@ -227,20 +232,30 @@ impl Lists {
         self.set(tenant.clone(), live, compacted);
     }
 
+    /// Rule *whole-over-parts*: of a block and those that it was made of, the one is read.
     fn set(&mut self, tenant: Tenant, mut live: Vec<Arc<Meta>>, mut compacted: Vec<Arc<Meta>>) {
         let mut seen = HashSet::new();
         live.retain(|m| seen.insert(m.id));
+        let parts = parts(live.iter().chain(&compacted));
+        let hidden: Vec<_> = live.extract_if(.., |meta| parts.contains(&meta.id)).collect();
         live.sort_by(|a, b| b.end.cmp(&a.end).then(a.id.cmp(&b.id)));
         if !self.polled {
             live.truncate(MAX_UNPOLLED);
         }
         compacted.sort_by(|a, b| a.compacted.cmp(&b.compacted).then(a.id.cmp(&b.id)));
-        if live.is_empty() && compacted.is_empty() {
+        if live.is_empty() && hidden.is_empty() && compacted.is_empty() {
             self.tenants.remove(&tenant);
         } else {
-            self.tenants.insert(tenant, Blocks { live: live.into(), compacted: compacted.into() });
+            let (live, hidden, compacted) = (live.into(), hidden.into(), compacted.into());
+            self.tenants.insert(tenant, Blocks { live, hidden, compacted });
         }
     }
+}
+
+/// What these blocks were made of.
+pub(super) fn parts<'a>(metas: impl Iterator<Item = &'a Arc<Meta>>) -> HashSet<BlockId> {
+    let of = |meta: &'a Arc<Meta>| meta.replaces.iter().copied().filter(|part| *part != meta.id);
+    metas.flat_map(of).collect()
 }
 
 impl Change {
@@ -362,6 +377,35 @@ mod tests {
         assert_eq!(live(&lists), [2, 1], "listed after the poll began that found no such tenant");
         lists.install(begin, late, BTreeMap::new());
         assert!(live(&lists).is_empty());
+    }
+
+    fn made_of(n: u128, parts: &[u128], compacted: Option<i64>) -> Arc<Meta> {
+        let replaces = parts.iter().map(|part| BlockId(uuid::Uuid::from_u128(*part))).collect();
+        Arc::new(Meta { replaces, ..Meta::clone(&meta(n, compacted)) })
+    }
+
+    #[test]
+    fn whole_over_parts_of_a_block_and_what_it_was_made_of_the_one_is_read() {
+        let mut lists = Lists::default();
+        // Marked just now, and not marked yet.
+        install(&mut lists, 0, vec![meta(1, None), made_of(3, &[1, 2], None)], vec![meta(2, Some(990))]);
+        assert_eq!(live(&lists), [3]);
+        assert_eq!(lists.get(&tenant()).hidden.len(), 2);
+        lists.compacted(second(1001), meta(1, Some(1001)));
+        assert_eq!((live(&lists), lists.get(&tenant()).compacted.len()), (vec![3], 2));
+        // The whole is replaced in its turn, and what it became is not listed yet.
+        install(&mut lists, 9, vec![meta(1, None)], vec![made_of(3, &[1, 2], Some(995)), meta(2, Some(990))]);
+        assert_eq!(live(&lists), [3]);
+        // The listing passed by before the whole was written.
+        install(&mut lists, 9, vec![meta(1, None)], vec![meta(2, Some(990))]);
+        assert_eq!(live(&lists), [2, 1]);
+    }
+
+    #[test]
+    fn a_block_that_claims_to_replace_itself_is_read() {
+        let mut lists = Lists::default();
+        install(&mut lists, 0, vec![made_of(1, &[1], None)], vec![]);
+        assert_eq!(live(&lists), [1]);
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Store {
 
     fn as_before(&self, tenant: &Tenant, begin: u64) -> Found {
         Found {
-            live: self.blocks(tenant).to_vec(),
+            live: self.listed(tenant),
             compacted: self.compacted(tenant).to_vec(),
             since: Since::Change(begin),
             as_of: Timestamp::UNIX_EPOCH,

@@ -172,6 +172,7 @@ impl Form {
         ensure!(before == now, "{now} traces were written, its meta says that there are {before}");
         // Whether copies of these spans are in other blocks does not change by writing them again.
         written.meta.replication_factor = meta.replication_factor;
+        written.meta.replaces = vec![meta.id];
         let staged = stage.finish(&written)?;
         Ok((staged.meta, staged.dir))
     }

@@ -145,6 +145,7 @@ impl Compactor {
             return Ok(());
         };
         written.meta.retained = retained;
+        written.meta.replaces = task.inputs.iter().map(|meta| meta.id).collect();
         written.meta.replication_factor = task.inputs.first().map_or(1, |meta| meta.replication_factor);
         self.reached("end the local block")?;
         let staged = self.workplace.end(written.clone()).await?;

@@ -111,6 +111,9 @@ impl Store {
                 Some(known) => {
                     // An index by Tempo does not know our own fields.
                     meta.retained = meta.retained.or_else(|| known.retained.clone());
+                    if meta.replaces.is_empty() {
+                        meta.replaces.clone_from(&known.replaces);
+                    }
                     if **known == meta { known.clone() } else { Arc::new(meta) }
                 }
                 None => Arc::new(meta),
@@ -210,8 +213,8 @@ impl Store {
     }
 
     fn known(&self, tenant: &Tenant) -> HashMap<BlockId, Arc<Meta>> {
-        let (live, compacted) = (self.blocks(tenant), self.compacted(tenant));
-        live.iter().chain(compacted.iter()).map(|meta| (meta.id, meta.clone())).collect()
+        let (listed, compacted) = (self.listed(tenant), self.compacted(tenant));
+        listed.iter().chain(compacted.iter()).map(|meta| (meta.id, meta.clone())).collect()
     }
 
     /// Lists a tenant, and reads the metas that are not known yet. Where one of them could not be read, the
