@@ -2,6 +2,7 @@
 
 mod differential;
 mod house;
+mod language;
 mod live;
 mod lookup;
 mod wire;
