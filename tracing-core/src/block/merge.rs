@@ -29,7 +29,7 @@ use crate::{
 use input::Input;
 
 /// Spans of an input that are decoded at a time.
-const WINDOW_SPANS: u64 = 24 << 10;
+const WINDOW_SPANS: u64 = 16 << 10;
 
 /// Which traces go to the output of a merge, and what sort each is of.
 pub trait Sift: Send {
