@@ -4,6 +4,7 @@
 //! ordered by resource and scope. What vParquet4 does not hold (flags, schema URLs, entity references)
 //! is not kept either, so that a trace reads the same before and after it is flushed.
 
+mod arrival;
 mod copy;
 mod decode;
 mod heads;

@@ -122,6 +122,8 @@ pub struct Spans {
     pub dropped_events: Vec<u32>,
     /// OTLP `dropped_links_count`.
     pub dropped_links: Vec<u32>,
+    /// Place within the trace in the order that root and nested sets go by; empty where spans stand in it.
+    pub arrival: Vec<u32>,
     /// The events of each span.
     pub events: Offsets,
     /// The links of each span.

@@ -56,7 +56,8 @@ columns! {
     Scopes { name, version, attributes, dropped_attributes, spans }
     Spans {
         id, parent_id, left, right, parent, name, kind, trace_state, start, duration, status,
-        status_message, attributes, dropped_attributes, dropped_events, dropped_links, events, links
+        status_message, attributes, dropped_attributes, dropped_events, dropped_links, arrival, events,
+        links
     }
     Events { since_start, name, attributes, dropped_attributes }
     Links { trace_id, span_id, trace_state, attributes, dropped_attributes }

@@ -134,3 +134,51 @@ fn frozen_rows_are_every_trace_once_in_order_of_id() {
     assert_eq!(spans(&frozen.view()).len(), 500);
     assert!(frozen.find(id(7)).is_some() && frozen.find(id(100)).is_none());
 }
+
+/// A span without a parent, of a service with as many further spans.
+fn roots(id: TraceId, first: u32, service: &str, more: u32) -> Bytes {
+    let spans = (first..=first + more).map(|span| {
+        let parent = if span == first { String::new() } else { format!("{first:016x}") };
+        format!(
+            r#"{{"traceId":"{id}","spanId":"{span:016x}","parentSpanId":"{parent}","name":"span {span}",
+            "startTimeUnixNano":"{}"}}"#,
+            1000 + span
+        )
+    });
+    let spans = spans.collect::<Vec<_>>().join(",");
+    let json = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":
+        {{"stringValue":"{service}"}}}}]}},"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#
+    );
+    otlp::json_to_proto(json.as_bytes()).expect("the text is OTLP/JSON")
+}
+
+#[test]
+fn a_trace_with_several_roots_is_the_same_however_often_it_was_looked_at() {
+    let now = Instant::now();
+    let (mut seldom, mut often) = (Live::default(), Live::default());
+    for (first, service, more) in [(1, "large", 5), (11, "small", 0), (21, "middle", 2), (31, "small", 1)] {
+        for n in 0..40 {
+            let slice = roots(id(n), first, service, more + n % 3);
+            seldom.push(id(n), slice.clone(), now);
+            often.push(id(n), slice, now);
+            often.snapshot();
+        }
+    }
+    let facts = |live: Live| {
+        let rows = live.freeze().rows();
+        let facts = rows.iter().map(|(table, row)| {
+            let (at, spans) = (*row as usize, &table.spans);
+            let text = |codes: &[_]| table.strings.text(codes[at]).to_owned();
+            let (service, name) = (text(&table.traces.root_service), text(&table.traces.root_name));
+            let mut sets: Vec<_> = table
+                .spans_of_trace(at)
+                .map(|span| (spans.id[span], spans.left[span], spans.right[span], spans.parent[span]))
+                .collect();
+            sets.sort_unstable();
+            (service, name, sets)
+        });
+        facts.collect::<Vec<_>>()
+    };
+    assert_eq!(facts(often), facts(seldom));
+}

@@ -76,6 +76,7 @@ fn spans_fit(spans: &Spans, rows: usize) -> bool {
         dropped_attributes,
         dropped_events,
         dropped_links,
+        arrival: _,
         events,
         links,
     } = spans;

@@ -95,7 +95,7 @@ fn payload_of(kind: ValueKind, payload: u64, to: &mut Vec<u64>, from: &[u64], co
     }
 }
 
-/// Appends spans with their events and links; nested sets are left to the caller.
+/// Appends spans with their events and links; nested sets and order of arrival are left to the caller.
 pub(super) fn spans(
     (to, to_events, to_links): (&mut Spans, &mut Events, &mut Links),
     (from, from_events, from_links): (&Spans, &Events, &Links),
@@ -155,6 +155,7 @@ pub(super) fn clear_spans(spans: &mut Spans) {
         dropped_attributes,
         dropped_events,
         dropped_links,
+        arrival,
         events,
         links,
     } = spans;
@@ -174,6 +175,7 @@ pub(super) fn clear_spans(spans: &mut Spans) {
     dropped_attributes.clear();
     dropped_events.clear();
     dropped_links.clear();
+    arrival.clear();
     events.0.truncate(1);
     links.0.truncate(1);
 }

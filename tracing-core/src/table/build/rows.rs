@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::copy::{self, Codes};
-use super::{Group, TableBuilder};
+use super::{Group, TableBuilder, arrival};
 use crate::table::SpanTable;
 use crate::table::strings::{Code, Strings};
 
@@ -72,25 +72,40 @@ pub(super) fn add(
 ) {
     let TableBuilder { table, heads, stage, .. } = builder;
     let mut codes = Turn { recode, from: &source.strings, to: &mut table.strings };
+    let mut scopes = Vec::new();
     for resource_row in source.traces.resources.range(trace) {
         let resource = heads.resource_row(&source.resources, resource_row, &mut codes);
         for scope_row in source.resources.scopes.range(resource_row) {
             let scope = heads.scope_row(&source.scopes, scope_row, &mut codes);
-            let group = stage.group(Group { resource, scope });
-            let mut add = |rows: &Range<usize>| {
-                stage.group_of.resize(stage.group_of.len() + rows.len(), group);
-                copy::spans(
-                    (&mut stage.spans, &mut stage.events, &mut stage.links),
-                    (&source.spans, &source.events, &source.links),
-                    rows,
-                    &mut codes,
-                );
-            };
-            let rows = source.scopes.spans.range(scope_row);
-            match &mut keep {
-                None => add(&rows),
-                Some(keep) => rows.filter(|row| keep(*row)).for_each(|row| add(&(row..row + 1))),
-            }
+            scopes.push((source.scopes.spans.range(scope_row), Group { resource, scope }));
         }
+    }
+    let mut add = |rows: &Range<usize>, group: Group| {
+        let group = stage.group(group);
+        let mut add = |rows: &Range<usize>| {
+            stage.group_of.resize(stage.group_of.len() + rows.len(), group);
+            copy::spans(
+                (&mut stage.spans, &mut stage.events, &mut stage.links),
+                (&source.spans, &source.events, &source.links),
+                rows,
+                &mut codes,
+            );
+        };
+        match &mut keep {
+            None => add(rows),
+            Some(keep) => rows.clone().filter(|row| keep(*row)).for_each(|row| add(&(row..row + 1))),
+        }
+    };
+    let Some(order) = arrival::order(source, trace) else {
+        for (rows, group) in &scopes {
+            add(rows, *group);
+        }
+        return;
+    };
+    let scope_of = |row: usize| scopes.partition_point(|(rows, _)| rows.end <= row);
+    for run in order.chunk_by(|a, b| a + 1 == *b && scope_of(*a) == scope_of(*b)) {
+        let Some(&first) = run.first() else { continue };
+        let Some((_, group)) = scopes.get(scope_of(first)) else { continue };
+        add(&(first..first + run.len()), *group);
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::table::Code;
 use crate::table::columns::{Level, Value};
 use crate::wire::otlp::tags;
 use crate::wire::protobuf::{put_bytes, put_fixed64, put_message, put_uint};
@@ -210,16 +211,81 @@ fn a_tidy_trace_has_small_resources_first_and_root_and_nested_sets_of_its_arriva
     let tidy = build(TableBuilder::new().tidily(), &parts);
     let ids = |table: &SpanTable| table.spans.id.iter().map(|id| id.0[0]).collect::<Vec<_>>();
     assert_eq!((ids(&plain), ids(&tidy)), (vec![1, 2, 3, 4], vec![3, 4, 1, 2]));
-    let sorted = |table: &SpanTable| {
-        let mut numbers = numbers(table);
-        numbers.sort_unstable();
-        numbers
-    };
     assert_eq!(sorted(&tidy), sorted(&plain));
-    let root = |table: &SpanTable| table.strings.text(table.traces.root_name[0]).to_owned();
-    assert_eq!((root(&plain), root(&tidy)), ("span 4".to_owned(), "span 4".to_owned()));
+    let last = ("c".to_owned(), "span 4".to_owned());
+    assert_eq!((root(&plain), root(&tidy)), (last.clone(), last));
     let of = |table: &SpanTable| {
         table.resources.service.iter().map(|c| table.strings.text(*c).to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(of(&tidy), ["b", "c", "a"]);
+}
+
+/// Three roots in two resources, and a span on either side of a third one, which comes last.
+fn forest() -> [Vec<u8>; 5] {
+    [
+        resource(&[("service.name", "a")], &[(1, 0, SERVER), (2, 1, CLIENT), (3, 1, SERVER)]),
+        resource(&[("service.name", "b")], &[(4, 0, INTERNAL)]),
+        resource(&[("service.name", "c")], &[(5, 9, SERVER), (6, 0, CLIENT), (7, 3, CLIENT)]),
+        resource(&[("service.name", "b")], &[(8, 9, SERVER)]),
+        resource(&[("service.name", "a")], &[(9, 4, CLIENT)]),
+    ]
+}
+
+fn root(table: &SpanTable) -> (String, String) {
+    let text = |codes: &[Code]| table.strings.text(codes[0]).to_owned();
+    (text(&table.traces.root_service), text(&table.traces.root_name))
+}
+
+fn sorted(table: &SpanTable) -> Vec<(u8, i32, i32, i32)> {
+    let mut numbers = numbers(table);
+    numbers.sort_unstable();
+    numbers
+}
+
+#[test]
+fn a_tidy_trace_that_is_built_again_and_again_answers_as_one_built_at_once() {
+    let parts = forest();
+    let mut last: Option<SpanTable> = None;
+    for (at, part) in parts.iter().enumerate() {
+        for more in [Some(part), None] {
+            let mut builder = TableBuilder::keeping_duplicates().tidily();
+            builder.begin(TraceId([1; 16]));
+            if let Some(table) = &last {
+                builder.add_rows(table, 0);
+            }
+            if let Some(part) = more {
+                builder.add_otlp(part).unwrap();
+            }
+            builder.end();
+            let table = last.insert(builder.finish());
+            let once = build(TableBuilder::keeping_duplicates(), &parts[..=at]);
+            assert_eq!((root(table), sorted(table)), (root(&once), sorted(&once)), "after part {at}");
+        }
+    }
+}
+
+#[test]
+fn roots_of_a_tidy_block_keep_their_order_when_traces_are_put_together() {
+    let whole = build(TableBuilder::new(), &forest());
+    let mut stored = build(TableBuilder::new().tidily(), &forest());
+    stored.spans.arrival.clear();
+    assert_ne!(numbers(&stored), numbers(&whole));
+    let below =
+        build(TableBuilder::new().tidily(), &[resource(&[("service.name", "d")], &[(11, 4, SERVER)])]);
+    for parts in [vec![&stored, &stored], vec![&stored, &below], vec![&below, &stored]] {
+        let mut builder = TableBuilder::new().tidily();
+        builder.begin(TraceId([1; 16]));
+        for part in parts {
+            builder.add_rows(part, 0);
+        }
+        builder.end();
+        let merged = builder.finish();
+        assert_eq!(root(&merged), root(&whole));
+        let roots = |table: &SpanTable| {
+            let mut roots: Vec<_> = sorted(table).into_iter().filter(|row| row.3 == -1).collect();
+            roots.sort_unstable_by_key(|row| row.1);
+            roots.into_iter().map(|row| row.0).collect::<Vec<_>>()
+        };
+        assert_eq!(roots(&merged), roots(&whole));
+    }
 }

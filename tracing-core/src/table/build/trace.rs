@@ -28,6 +28,10 @@ pub(super) fn append(builder: &mut TableBuilder) -> Option<usize> {
     let first_span = table.span_count();
     let first_resource = table.resources.service.len();
     append_rows(table, heads, stage, &scratch.tidy);
+    if *tidies {
+        let place = |row: &u32| scratch.place.get(*row as usize).copied().unwrap_or_default();
+        table.spans.arrival.extend(scratch.tidy.iter().map(place));
+    }
     scratch.tree.number(&mut table.spans, &stage.spans, &scratch.rows, &scratch.tidy, &scratch.place);
     let root = root(table, *id, by_arrival(scratch, first_span));
     append_trace(table, *id, root, first_span, first_resource);
