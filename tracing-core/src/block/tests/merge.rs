@@ -129,6 +129,32 @@ proptest! {
         prop_assert_eq!(meta.start, bounds(|b| b.written.meta.start).min().unwrap());
         prop_assert_eq!(meta.end, bounds(|b| b.written.meta.end).max().unwrap());
     }
+
+    #[test]
+    fn a_trace_that_one_input_holds_keeps_its_order_its_root_and_its_nested_sets(
+        traces in traces(),
+        homes in proptest::collection::vec(0..3, 1..20),
+        window in 1_u64..30,
+    ) {
+        let source = table(&traces);
+        let of = |home: i32| {
+            let mut builder = TableBuilder::keeping_duplicates().tidily();
+            for trace in (0..source.trace_count()).filter(|trace| homes[trace % homes.len()] == home) {
+                builder.begin(source.traces.id[trace]);
+                builder.add_rows(&source, trace);
+                builder.end();
+            }
+            Arc::new(builder.finish())
+        };
+        let inputs: Vec<_> = (0..3).map(of).filter(|t| t.trace_count() > 0).map(|t| block(&t)).collect();
+        prop_assume!(!inputs.is_empty());
+        let (merged, data) = merge(&inputs, MergeRules::default(), window).unwrap();
+        prop_assert_eq!(merged.traces_combined, 0);
+        let scanned = inputs.iter().flat_map(|input| input.scan(Projection::Everything));
+        let mut expected: Vec<_> = scanned.flat_map(|table| read(&table)).collect();
+        expected.sort_by_key(|trace| trace.id);
+        prop_assert_eq!(traces_of(&merged, &data), expected);
+    }
 }
 
 /// As a block of the table is read back.
