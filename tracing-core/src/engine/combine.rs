@@ -42,6 +42,8 @@ pub struct SearchStats {
 pub struct Combiner {
     limit: usize,
     hits: HashMap<TraceId, TraceHit>,
+    /// What they take, about.
+    memory: usize,
     stats: SearchStats,
 }
 
@@ -49,13 +51,15 @@ impl Combiner {
     /// A combiner that keeps the newest `limit` traces.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, hits: HashMap::new(), stats: SearchStats::default() }
+        Self { limit, hits: HashMap::new(), memory: 0, stats: SearchStats::default() }
     }
 
     /// Takes a partial answer in.
     pub fn add(&mut self, part: SearchPart) {
         self.stats.add(part.stats);
         for hit in part.hits {
+            // A hit that joins another leaves little behind, and is counted whole until the next cut.
+            self.memory += hit.memory();
             match self.hits.entry(hit.trace_id) {
                 std::collections::hash_map::Entry::Occupied(mut known) => merge(known.get_mut(), hit),
                 std::collections::hash_map::Entry::Vacant(free) => {
@@ -66,8 +70,15 @@ impl Combiner {
         // Twice the limit is kept between cuts, so that a cut is paid for by as many additions.
         if self.hits.len() > self.limit.saturating_mul(2).max(64) {
             let kept = newest(std::mem::take(&mut self.hits).into_values().collect(), self.limit);
+            self.memory = kept.iter().map(TraceHit::memory).sum();
             self.hits = kept.into_iter().map(|hit| (hit.trace_id, hit)).collect();
         }
+    }
+
+    /// Bytes of memory that the answer takes, about, so that who combines can stop in time.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The newest traces so far, newest first, and what it took so far.
@@ -198,6 +209,27 @@ mod tests {
         assert_eq!((merged.start, merged.duration_ns, merged.root_name.as_str()), (90, 30, "GET /"));
         assert_eq!((merged.span_sets.len(), merged.span_sets[0].matched), (1, 5));
         assert_eq!(merged.service_stats[0].1.spans, 5);
+    }
+
+    #[test]
+    fn what_an_answer_takes_grows_with_its_spans_and_shrinks_when_it_is_cut() {
+        let mut combiner = Combiner::new(10);
+        let spans = vec![crate::table::evaluate::SpanHit {
+            id: crate::model::SpanId([1; 8]),
+            name: "x".repeat(1000),
+            start: 0,
+            duration: 0,
+            attributes: Vec::new(),
+        }];
+        let large = |id: u8| {
+            let set = SpanSet { matched: 1, spans: spans.clone(), attributes: Vec::new() };
+            TraceHit { span_sets: vec![set], ..hit(id, u64::from(id), 1) }
+        };
+        combiner.add(part((0..60).map(large).collect()));
+        let before = combiner.memory();
+        assert!((60_000..120_000).contains(&before), "{before}");
+        combiner.add(part((60..70).map(large).collect()));
+        assert!(combiner.memory() < before / 4, "{} of {before}", combiner.memory());
     }
 
     #[test]

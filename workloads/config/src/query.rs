@@ -1,6 +1,6 @@
 //! `querier` and `query_frontend`: the read path.
 
-use crate::{Duration, Opaque, section::section};
+use crate::{Duration, Opaque, Size, section::section};
 
 section! {
     /// The role that reads blocks and asks ingesters.
@@ -93,6 +93,8 @@ section! {
         throughput_bytes_slo: Option<f64>,
         metadata_slo: Opaque,
         tag_values_slo: Opaque,
+        /// Ours: memory that the answer of one search may take; 0 is no limit.
+        max_answer_bytes: Option<Size>,
     }
 
     /// `/api/traces`.

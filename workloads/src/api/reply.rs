@@ -87,7 +87,9 @@ impl From<QueryError> for Refusal {
             QueryError::Query(_) => StatusCode::BAD_REQUEST,
             QueryError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             QueryError::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-            QueryError::TraceTooLarge { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            QueryError::TraceTooLarge { .. } | QueryError::AnswerTooLarge { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             QueryError::Failed { .. } | QueryError::Combine(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, message: error.to_string() }

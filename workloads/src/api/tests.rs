@@ -7,6 +7,7 @@ use tower::ServiceExt;
 use tracing_core::{
     engine::SearchPart,
     store::{Backend, Store, StoreOptions},
+    table::evaluate::TraceHit,
 };
 
 use super::*;
@@ -18,12 +19,15 @@ use crate::{
 
 /// The routes of a frontend that no querier serves and whose lines are one job long.
 async fn routes(options: ApiOptions) -> (tempfile::TempDir, Router) {
-    let (dir, _, frontend) = frontend(Duration::from_millis(20)).await;
+    let (dir, _, frontend) = frontend(Duration::from_millis(20), usize::MAX).await;
     (dir, router(frontend, options))
 }
 
 /// A frontend that no querier serves yet, in a cluster with one ingester, whose lines are one job long.
-async fn frontend(search_timeout: Duration) -> (tempfile::TempDir, Arc<Store>, Arc<Frontend>) {
+async fn frontend(
+    search_timeout: Duration,
+    max_answer: usize,
+) -> (tempfile::TempDir, Arc<Store>, Arc<Frontend>) {
     let dir = tempfile::tempdir().unwrap();
     let backend = Backend::Local { path: dir.path().to_owned() };
     let store = Store::open(StoreOptions { cache_bytes: 0, ..StoreOptions::new(backend) }).unwrap();
@@ -44,6 +48,7 @@ async fn frontend(search_timeout: Duration) -> (tempfile::TempDir, Arc<Store>, A
     let mut bounds = FrontendOptions::of(&vivace_config::Config::default());
     bounds.max_outstanding_per_tenant = 1;
     bounds.search_timeout = search_timeout;
+    bounds.max_answer_bytes = max_answer;
     let frontend =
         Frontend::new(bounds, Arc::clone(&store), membership.await.unwrap(), overrides, &mut registry);
     assert!(frontend.ready().is_err());
@@ -113,7 +118,7 @@ async fn a_query_that_nobody_works_on_ends_in_time_and_one_too_many_is_refused()
 /// Of two jobs, one for the ingester and one for a block, the second is never answered.
 #[tokio::test]
 async fn what_was_found_by_the_deadline_is_answered_and_marked_as_partial() {
-    let (dir, store, frontend) = frontend(Duration::from_millis(500)).await;
+    let (dir, store, frontend) = frontend(Duration::from_millis(500), usize::MAX).await;
     let block = dir.path().join("single-tenant/e62d00b6-f021-41ba-a0c3-70be7f90147d");
     std::fs::create_dir_all(&block).unwrap();
     let meta = r#"{"format":"vParquet4","blockID":"e62d00b6-f021-41ba-a0c3-70be7f90147d","tenantID":"single-tenant","startTime":"2026-11-22T07:00:00Z","endTime":"2026-11-22T07:59:55Z"}"#;
@@ -137,6 +142,37 @@ async fn what_was_found_by_the_deadline_is_answered_and_marked_as_partial() {
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&json["status"], &json["metrics"]["completedJobs"]), (&"PARTIAL".into(), &1.into()));
     assert!(json["message"].as_str().unwrap().contains("1 of 2 jobs unanswered"), "{said}");
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_much_memory_is_refused_with_the_limit() {
+    let (_dir, _, frontend) = frontend(Duration::from_secs(5), 100).await;
+    let queue = frontend.queue();
+    let querier = queue.join();
+    let hit = TraceHit {
+        trace_id: tracing_core::model::TraceId([1; 16]),
+        root_service: String::new(),
+        root_name: "x".repeat(100),
+        start: 1,
+        duration_ns: 1,
+        service_stats: Vec::new(),
+        span_sets: Vec::new(),
+    };
+    let answer = async {
+        let part = SearchPart { hits: vec![hit], ..SearchPart::default() };
+        queue.pop(querier).await.finish(Ok(Found::Search { part, recent: Recent::default() }));
+        std::future::pending::<()>().await;
+    };
+    let routes = router(Arc::clone(&frontend), single());
+    let (status, said) = tokio::select! {
+        answer = get(&routes, "/api/search?q=%7B%7D", None) => answer,
+        () = answer => unreachable!("it never ends"),
+    };
+    assert_eq!(status, 422, "{said}");
+    assert!(
+        said.contains("more than 100 bytes of memory (query_frontend.search.max_answer_bytes)"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

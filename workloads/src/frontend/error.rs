@@ -22,6 +22,11 @@ pub(crate) enum QueryError {
     /// The trace is longer than the tenant may have traces read.
     #[error("trace exceeds max size (max bytes: {max})")]
     TraceTooLarge { max: u64 },
+    /// The answer would take more memory than an answer may.
+    #[error(
+        "the answer takes more than {max} bytes of memory (query_frontend.search.max_answer_bytes): expected a smaller limit or spss, or a query that matches less"
+    )]
+    AnswerTooLarge { max: usize },
     /// What was found could not be combined.
     #[error("the parts of the trace could not be combined: {0}")]
     Combine(String),

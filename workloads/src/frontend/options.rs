@@ -6,6 +6,10 @@ use vivace_config::Config;
 
 use crate::api::Bounds;
 
+/// What an answer takes at most where nothing is configured: far more than a person reads, and little of a
+/// frontend's memory.
+const MAX_ANSWER: usize = 256 << 20;
+
 /// Bounds of planning and waiting.
 #[derive(Clone, Debug)]
 pub struct FrontendOptions {
@@ -24,6 +28,8 @@ pub struct FrontendOptions {
     /// A list of blocks that is older is not what a query looks into: ingesters name what they flushed since, and
     /// that for longer.
     pub oldest_list: Duration,
+    /// Memory that the answer of one search may take, bytes.
+    pub max_answer_bytes: usize,
     /// Time for a search.
     pub search_timeout: Duration,
     /// Time for a lookup.
@@ -58,6 +64,11 @@ impl FrontendOptions {
             blocks_per_lookup: 10,
             recent: recent.get(),
             oldest_list: oldest_list(config.storage.trace.blocklist_poll().get()),
+            max_answer_bytes: match frontend.search.max_answer_bytes.map(vivace_config::Size::as_usize) {
+                None => MAX_ANSWER,
+                Some(0) => usize::MAX,
+                Some(bytes) => bytes,
+            },
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
             traceql_strict: frontend.traceql_strict.unwrap_or(false),

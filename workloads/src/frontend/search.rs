@@ -175,6 +175,10 @@ impl Searching<'_> {
             match done.result {
                 Ok(Found::Search { part, recent }) => {
                     combiner.add(part);
+                    let max = self.frontend.options.max_answer_bytes;
+                    if combiner.memory() > max {
+                        return Err(QueryError::AnswerTooLarge { max });
+                    }
                     let (seen, deadline) = (&mut self.seen, self.run.deadline());
                     let metas = self.frontend.named(&done.tenant, recent, seen, deadline).await?;
                     self.add_blocks(metas).await;

@@ -75,6 +75,17 @@ pub enum OwnedValue {
     Array(Vec<Self>),
 }
 
+impl OwnedValue {
+    /// Bytes that it takes beside itself.
+    fn heap(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            Self::Array(values) => values.iter().map(|value| size_of::<Self>() + value.heap()).sum(),
+            Self::Int(_) | Self::Double(_) | Self::Bool(_) => 0,
+        }
+    }
+}
+
 /// A span of time; a trace is in it that overlaps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeRange {
@@ -85,6 +96,23 @@ pub struct TimeRange {
 }
 
 impl TraceHit {
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        let attributes = |of: &[(String, OwnedValue)]| -> usize {
+            of.iter().map(|(name, value)| size_of::<(String, OwnedValue)>() + name.len() + value.heap()).sum()
+        };
+        let span = |span: &SpanHit| size_of::<SpanHit>() + span.name.len() + attributes(&span.attributes);
+        let set = |set: &SpanSet| {
+            let spans: usize = set.spans.iter().map(span).sum();
+            size_of::<SpanSet>() + spans + attributes(&set.attributes)
+        };
+        let services =
+            self.service_stats.iter().map(|(name, _)| size_of::<(String, ServiceStats)>() + name.len());
+        let sets = self.span_sets.iter().map(set);
+        let names = self.root_service.len() + self.root_name.len();
+        size_of::<Self>() + names + services.sum::<usize>() + sets.sum::<usize>()
+    }
+
     /// The root service as an answer shows it.
     #[must_use]
     pub fn shown_root_service(&self) -> &str {
