@@ -93,7 +93,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     report.check("conformance: blocks check finds nothing wrong", || blocks::check(&binary, &store));
     as_vparquet5(&binary, &recording, &corpus, report)?;
     roles::run(home, &binary, &recording, &corpus, report)?;
-    merged(&binary, &recording, &corpus, report)
+    merged(&binary, recording, &corpus, report)
 }
 
 /// The other format that blocks are written in.
@@ -112,12 +112,16 @@ fn as_vparquet5(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report
     Ok(())
 }
 
+/// Asks for a number of a nested set as such. Numbers follow the order in which siblings came, and of a trace that was torn between
+/// two blocks nobody knows it: the merged trace has valid numbers, and others than the trace that came whole.
+const ABOUT_NUMBERS: &str = "search-064";
+
 /// The trace of the corpus that holds a span twice: whoever merges blocks drops one of the two, and the recorded
 /// answers come from blocks that were not merged.
 const SENT_TWICE: &str = "ed000000000000000000000000000054";
 
 /// Traces torn between two blocks, which are then merged.
-fn merged(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
+fn merged(binary: &Path, mut recording: Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir().context("make a folder for the server")?;
     let store = folder.path().join("traces").display().to_string();
     let setup = Setup { compacts: true, ..Setup::default() };
@@ -261,8 +265,9 @@ impl Recording {
         self.check_but(None, api, placement, report);
     }
 
-    /// Ask every question, with one trace left out of recorded and given search answers.
-    fn check_merged(&self, api: &str, report: &mut Report) {
+    /// Ask every question but one, with one trace left out of recorded and given search answers.
+    fn check_merged(&mut self, api: &str, report: &mut Report) {
+        self.questions.retain(|question| question.id != ABOUT_NUMBERS);
         self.check_but(Some(SENT_TWICE), api, "merged from torn traces", report);
     }
 
