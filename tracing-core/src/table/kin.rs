@@ -54,42 +54,14 @@ fn parents(table: &SpanTable, trace: usize) -> Parents {
     Parents { first: rows.start, of: rows.map(parent).collect() }
 }
 
-fn ancestors(parents: &Parents, of: &Bitmap, most: u32) -> Bitmap {
+/// The rows that `kin` leads to from `of` within `most` steps. One generation after the other, so that each row is met on its
+/// shortest way first.
+fn spread<I: Iterator<Item = usize>>(of: &Bitmap, most: u32, kin: impl Fn(usize) -> I) -> Bitmap {
     let mut found = Bitmap::none(of.len());
-    let mut row_of: Vec<usize> = of.iter().collect();
-    // One generation after the other, so that each ancestor is met on its shortest way first.
-    for _ in 0..most {
-        let up = row_of.iter().filter_map(|row| *parents.of.get(row.checked_sub(parents.first)?)?);
-        let mut next = Vec::new();
-        for row in up.map(|row| row as usize).collect::<Vec<_>>() {
-            if !found.get(row) {
-                found.set(row);
-                next.push(row);
-            }
-        }
-        if next.is_empty() {
-            break;
-        }
-        row_of = next;
-    }
-    found
-}
-
-fn descendants(parents: &Parents, of: &Bitmap, most: u32) -> Bitmap {
-    let mut found = Bitmap::none(of.len());
-    if most == 0 {
-        return found;
-    }
-    let mut children: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
-    for (at, parent) in parents.of.iter().enumerate() {
-        if let Some(parent) = parent {
-            children.entry(*parent).or_default().push(parents.first + at);
-        }
-    }
     let mut rows: Vec<usize> = of.iter().collect();
     for _ in 0..most {
         let mut next = Vec::new();
-        for &row in rows.iter().filter_map(|row| children.get(&(*row as u32))).flatten() {
+        for row in rows.into_iter().flat_map(&kin) {
             if !found.get(row) {
                 found.set(row);
                 next.push(row);
@@ -101,6 +73,23 @@ fn descendants(parents: &Parents, of: &Bitmap, most: u32) -> Bitmap {
         rows = next;
     }
     found
+}
+
+fn ancestors(parents: &Parents, of: &Bitmap, most: u32) -> Bitmap {
+    spread(of, most, |row| {
+        let parent = row.checked_sub(parents.first).and_then(|at| *parents.of.get(at)?);
+        parent.map(|parent| parent as usize).into_iter()
+    })
+}
+
+fn descendants(parents: &Parents, of: &Bitmap, most: u32) -> Bitmap {
+    let mut children: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
+    for (at, parent) in parents.of.iter().enumerate().filter(|_| most > 0) {
+        if let Some(parent) = parent {
+            children.entry(*parent as usize).or_default().push(parents.first + at);
+        }
+    }
+    spread(of, most, |row| children.get(&row).into_iter().flatten().copied())
 }
 
 #[cfg(test)]
