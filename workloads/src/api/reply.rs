@@ -131,10 +131,6 @@ impl Reply {
         Self { content_type: "application/json", body: body.into() }
     }
 
-    pub(super) fn otlp_json(body: impl Into<Bytes>) -> Self {
-        Self { content_type: "application/json", body: body.into() }
-    }
-
     pub(super) fn plain_json(body: impl Into<Bytes>) -> Self {
         Self { content_type: "application/vnd.grafana.llm+json", body: body.into() }
     }

@@ -117,7 +117,7 @@ fn whole(found: &FoundTrace, max: Option<u64>, encoding: Encoding) -> Result<Rep
         }
         Encoding::Otlp => {
             let spans = excerpt.resource_spans_json(JsonForm::Otlp);
-            Reply::otlp_json(format!("{{\"resourceSpans\":{spans}}}"))
+            Reply::json(format!("{{\"resourceSpans\":{spans}}}"))
         }
         Encoding::Plain => Reply::plain_json(format!("{{\"trace\":{}}}", excerpt.plain_json())),
     })
@@ -211,7 +211,7 @@ fn reply(excerpt: Excerpt<'_>, bytes: u64, message: &str, encoding: Encoding) ->
         // OTLP's receivers ignore fields that they do not know, so that a trace that is not whole says so here too.
         Encoding::Otlp => {
             let spans = excerpt.resource_spans_json(JsonForm::Otlp);
-            Reply::otlp_json(format!("{{\"resourceSpans\":{spans}{status}}}"))
+            Reply::json(format!("{{\"resourceSpans\":{spans}{status}}}"))
         }
         Encoding::Plain => {
             let trace = excerpt.plain_json();
@@ -223,7 +223,7 @@ fn reply(excerpt: Excerpt<'_>, bytes: u64, message: &str, encoding: Encoding) ->
 fn nothing(encoding: Encoding) -> Reply {
     match encoding {
         Encoding::Json => Reply::json("{\"trace\":{},\"metrics\":{}}"),
-        Encoding::Otlp => Reply::otlp_json("{\"resourceSpans\":[]}"),
+        Encoding::Otlp => Reply::json("{\"resourceSpans\":[]}"),
         Encoding::Plain => Reply::plain_json("{\"trace\":{}}"),
         Encoding::Protobuf => {
             let metrics = Some(TraceByIdMetrics::default());
