@@ -30,7 +30,9 @@ pub use error::{Problem, QueryError};
 pub use field::{Attribute, Field, Intrinsic, Scope};
 pub use legacy::{parse_bound, parse_tags};
 pub use operator::{BinaryOp, Compare, Keep, Relation, SpansetOp, UnaryOp};
-pub use plan::{Condition, Expr, FieldId, Matcher, Plan, SKIP_HINT, Source, SpansetPlan, StagePlan, Visible};
+pub use plan::{
+    Condition, Expr, FieldId, Matcher, Plan, SKIP_HINT, ScalarPlan, Source, SpansetPlan, StagePlan, Visible,
+};
 pub use syntax::Query;
 pub use value::{Kind, Literal, Status, Type};
 
@@ -48,7 +50,7 @@ pub fn parse(text: &str) -> Result<Query, QueryError> {
 
 /// As [`parse`], and refuses what Tempo refuses though it could be answered: operators between a pipeline in
 /// parentheses and spansets without them (`({ … } | count() > 3) && { … }`), and comparisons of scalars other than an
-/// aggregate with a value.
+/// aggregate with a value. docs/traceql.md lists them all.
 ///
 /// # Errors
 /// As [`parse`].

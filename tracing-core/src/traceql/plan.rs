@@ -121,16 +121,14 @@ pub enum SpansetPlan {
 pub enum StagePlan {
     /// Keeps the spans that this selects.
     Filter(SpansetPlan),
-    /// Keeps spansets whose aggregate compares so.
-    Aggregate {
-        /// The name under which the aggregate is shown: as written.
-        name: String,
-        /// How the spans become one number.
-        aggregate: Aggregate,
-        /// What is aggregated; nothing for `count()`.
-        of: Option<Expr>,
-        /// What the aggregate is compared with.
-        condition: Condition,
+    /// Keeps spansets whose numbers compare so.
+    Scalars {
+        /// The left side.
+        left: ScalarPlan,
+        /// How it must stand to the right one.
+        op: Compare,
+        /// The right side.
+        right: ScalarPlan,
     },
     /// One spanset for each value.
     By {
@@ -141,4 +139,31 @@ pub enum StagePlan {
     },
     /// Merges the spansets of a trace.
     Coalesce,
+}
+
+/// A number of a spanset.
+#[derive(Clone, Debug)]
+pub enum ScalarPlan {
+    /// The same for all.
+    Constant(Literal),
+    /// Of its spans.
+    Aggregate {
+        /// The name under which it is shown: as written.
+        name: String,
+        /// How the spans become one number.
+        aggregate: Aggregate,
+        /// What is aggregated; nothing for `count()`.
+        of: Option<Expr>,
+    },
+    /// Of those of its spans that a pipeline leaves, which may be none.
+    Pipeline {
+        /// The name under which it is shown: the pipeline as written.
+        name: String,
+        /// The spans that are left.
+        spans: SpansetPlan,
+        /// Their number.
+        of: Box<Self>,
+    },
+    /// Computed of two others.
+    Binary(BinaryOp, Box<[Self; 2]>),
 }

@@ -242,9 +242,15 @@ fn every_limit_is_named_where_it_is_exceeded() {
 }
 
 #[test]
-fn what_is_valid_and_not_answered_is_refused_as_such() {
-    for text in ["({} | count()) > ({} | count())", "{} | count() + 1 > 2"] {
-        let error = Plan::search(&parse(text).unwrap()).unwrap_err();
+fn scalars_that_tempo_does_not_compare_are_answered_and_refused_where_its_rules_are_asked_for() {
+    for text in [
+        "({} | count()) > ({} | count())",
+        "{} | count() + 1 > 2",
+        "{} | avg(duration) > 2 * min(duration)",
+        "{} | 1 = 1",
+    ] {
+        Plan::search(&parse(text).unwrap()).unwrap();
+        let error = parse_strict(text).unwrap_err();
         assert_eq!(error.problem(), Problem::NotAnswered);
         assert!(error.to_string().contains("not yet supported"), "{error}");
     }

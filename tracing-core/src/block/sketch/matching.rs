@@ -15,7 +15,7 @@ use crate::{
     },
     traceql::{
         Attribute, BinaryOp, Compare, Condition, Expr, Field as Asked, FieldId, Intrinsic, Keep, Kind,
-        Literal, Matcher, Plan, Scope, SpansetOp, SpansetPlan, StagePlan, Status,
+        Literal, Matcher, Plan, ScalarPlan, Scope, SpansetOp, SpansetPlan, StagePlan, Status,
     },
 };
 
@@ -58,9 +58,19 @@ impl Asking<'_> {
     fn stage(&self, stage: &StagePlan) -> bool {
         match stage {
             StagePlan::Filter(plan) => self.spanset(plan),
-            // Without a number there is no aggregate, and without that no match.
-            StagePlan::Aggregate { of, .. } => of.as_ref().is_none_or(|of| self.has_value(of)),
+            // Without a number on both sides there is no match.
+            StagePlan::Scalars { left, right, .. } => self.has_number(left) && self.has_number(right),
             StagePlan::By { .. } | StagePlan::Coalesce => true,
+        }
+    }
+
+    /// Whether a scalar may have a value. Spans can be counted also where there are none.
+    fn has_number(&self, scalar: &ScalarPlan) -> bool {
+        match scalar {
+            ScalarPlan::Constant(_) => true,
+            ScalarPlan::Aggregate { of, .. } => of.as_ref().is_none_or(|of| self.has_value(of)),
+            ScalarPlan::Pipeline { of, .. } => self.has_number(of),
+            ScalarPlan::Binary(_, sides) => sides.iter().all(|side| self.has_number(side)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::context::Place;
 use crate::table::{Column, Level, Projection};
-use crate::traceql::{Field, Intrinsic, Plan, SpansetOp, SpansetPlan, StagePlan};
+use crate::traceql::{Field, Intrinsic, Plan, ScalarPlan, SpansetOp, SpansetPlan, StagePlan};
 
 /// What must be read to decide what matches.
 #[must_use]
@@ -102,5 +102,17 @@ fn is_structural(plan: &SpansetPlan) -> bool {
 }
 
 fn is_structural_stage(stage: &StagePlan) -> bool {
-    matches!(stage, StagePlan::Filter(plan) if is_structural(plan))
+    match stage {
+        StagePlan::Filter(plan) => is_structural(plan),
+        StagePlan::Scalars { left, right, .. } => is_structural_scalar(left) || is_structural_scalar(right),
+        StagePlan::By { .. } | StagePlan::Coalesce => false,
+    }
+}
+
+fn is_structural_scalar(scalar: &ScalarPlan) -> bool {
+    match scalar {
+        ScalarPlan::Constant(_) | ScalarPlan::Aggregate { .. } => false,
+        ScalarPlan::Pipeline { spans, of, .. } => is_structural(spans) || is_structural_scalar(of),
+        ScalarPlan::Binary(_, sides) => sides.iter().any(is_structural_scalar),
+    }
 }

@@ -3,12 +3,12 @@
 use super::context::Context;
 use super::hit::OwnedValue;
 use super::lookup::Found;
-use super::value::{Datum, satisfies};
+use super::value::Datum;
 use crate::table::view::{Entries, Texts};
 use crate::table::{Bitmap, Level, ValueColumn};
-use crate::traceql::arithmetic::{Number, compute, order};
+use crate::traceql::arithmetic::{Number, compute, number, order};
 use crate::traceql::syntax::Aggregate;
-use crate::traceql::{BinaryOp, Expr, Field, Intrinsic, Scope, SpansetPlan, StagePlan};
+use crate::traceql::{BinaryOp, Expr, Field, Intrinsic, ScalarPlan, Scope, SpansetPlan, StagePlan};
 
 /// Spans of one trace that belong together.
 #[derive(Clone, Debug)]
@@ -16,8 +16,11 @@ pub(crate) struct Set {
     pub(crate) trace: u32,
     /// Ascending.
     pub(crate) spans: Vec<u32>,
-    pub(crate) attributes: Vec<(String, OwnedValue)>,
+    pub(crate) attributes: Shown,
 }
+
+/// Values of a whole set, by name.
+type Shown = Vec<(String, OwnedValue)>;
 
 impl<'a> Context<'a> {
     /// One set of each trace that has selected spans.
@@ -39,16 +42,15 @@ impl<'a> Context<'a> {
     fn stage(&self, sets: Vec<Set>, stage: &'a StagePlan) -> Vec<Set> {
         match stage {
             StagePlan::Filter(plan) => self.filter(sets, plan),
-            StagePlan::Aggregate { name, aggregate, of, condition } => {
-                let of = of.as_ref().map(|of| self.values(of, &self.spans_of_sets(&sets)));
-                let kept = sets.into_iter().filter_map(|mut set| {
-                    let value = match &of {
-                        None => Number::Int(set.spans.len() as i64),
-                        Some(of) => aggregated(*aggregate, set.spans.iter().map(|&span| of(span as usize)))?,
-                    };
-                    let datum = Datum::from_number(value);
-                    set.attributes.push((name.clone(), datum.owned()));
-                    satisfies(condition, datum).then_some(set)
+            StagePlan::Scalars { left, op, right } => {
+                let mut shown = vec![Vec::new(); sets.len()];
+                let left = self.scalar(left, &sets, &mut shown);
+                let right = self.scalar(right, &sets, &mut shown);
+                let of_sets = sets.into_iter().zip(shown).zip(left.into_iter().zip(right));
+                let kept = of_sets.filter_map(|((mut set, shown), sides)| {
+                    set.attributes.extend(shown);
+                    let holds = op.holds(order(sides.0?, sides.1?)?);
+                    holds.then_some(set)
                 });
                 kept.collect()
             }
@@ -86,18 +88,59 @@ impl<'a> Context<'a> {
         spans
     }
 
+    /// A number of each set, where it has one. What an answer shows of it is added to `shown`, each name once.
+    fn scalar(&self, plan: &'a ScalarPlan, sets: &[Set], shown: &mut [Shown]) -> Vec<Option<Number>> {
+        let (name, numbers) = match plan {
+            ScalarPlan::Constant(literal) => return vec![number(literal); sets.len()],
+            ScalarPlan::Binary(op, sides) => {
+                let [left, right] = &**sides;
+                let (left, right) = (self.scalar(left, sets, shown), self.scalar(right, sets, shown));
+                return left.into_iter().zip(right).map(|(a, b)| compute(*op, a?, b?)).collect();
+            }
+            ScalarPlan::Aggregate { name, aggregate, of } => {
+                let of = of.as_ref().map(|of| self.values(of, &self.spans_of_sets(sets)));
+                let number = |set: &Set| match &of {
+                    None => Some(Number::Int(set.spans.len() as i64)),
+                    Some(of) => aggregated(*aggregate, set.spans.iter().map(|&span| of(span as usize))),
+                };
+                (name, sets.iter().map(number).collect::<Vec<_>>())
+            }
+            ScalarPlan::Pipeline { name, spans, of } => {
+                let left = sets.iter().zip(self.selected(sets, spans));
+                let left = left.map(|(set, spans)| Set { trace: set.trace, spans, attributes: Vec::new() });
+                (name, self.scalar(of, &left.collect::<Vec<_>>(), &mut vec![Vec::new(); sets.len()]))
+            }
+        };
+        for (shown, number) in shown.iter_mut().zip(&numbers) {
+            if let Some(number) = number.filter(|_| shown.iter().all(|(known, _)| known != name)) {
+                shown.push((name.clone(), Datum::from_number(number).owned()));
+            }
+        }
+        numbers
+    }
+
     fn filter(&self, mut sets: Vec<Set>, plan: &'a SpansetPlan) -> Vec<Set> {
-        // What looks at one span, or at one set of each trace, need be evaluated only once for all.
-        let at_once = matches!(plan, SpansetPlan::Filter(_)) || sets.is_sorted_by(|a, b| a.trace < b.trace);
-        let shared = at_once.then(|| self.spanset(plan, &self.spans_of_sets(&sets)));
-        for set in &mut sets {
-            let own =
-                shared.is_none().then(|| self.spanset(plan, &self.spans_of_sets(std::slice::from_ref(set))));
-            let kept = shared.as_ref().or(own.as_ref());
-            set.spans.retain(|&span| kept.is_some_and(|kept| kept.get(span as usize)));
+        let selected = self.selected(&sets, plan);
+        for (set, spans) in sets.iter_mut().zip(selected) {
+            set.spans = spans;
         }
         sets.retain(|set| !set.spans.is_empty());
         sets
+    }
+
+    /// The spans of each set that a plan selects.
+    fn selected(&self, sets: &[Set], plan: &'a SpansetPlan) -> Vec<Vec<u32>> {
+        // What looks at one span, or at one set of each trace, need be evaluated only once for all.
+        let at_once = matches!(plan, SpansetPlan::Filter(_)) || sets.is_sorted_by(|a, b| a.trace < b.trace);
+        let shared = at_once.then(|| self.spanset(plan, &self.spans_of_sets(sets)));
+        let of_set = |set: &Set| {
+            let own =
+                shared.is_none().then(|| self.spanset(plan, &self.spans_of_sets(std::slice::from_ref(set))));
+            let kept = shared.as_ref().or(own.as_ref());
+            let spans = set.spans.iter().copied();
+            spans.filter(|&span| kept.is_some_and(|kept| kept.get(span as usize))).collect()
+        };
+        sets.iter().map(of_set).collect()
     }
 }
 

@@ -295,6 +295,31 @@ fn stages_group_aggregate_and_filter_the_spans_of_a_trace() {
 }
 
 #[test]
+fn scalars_are_compared_with_each_other_and_each_aggregate_is_shown_once() {
+    let table = spans_with(&[json!({"g": "a", "n": 1}), json!({"g": "b", "n": 2}), json!({"g": "a", "n": 4})]);
+    for (query, ids) in [
+        ("{ } | max(.n) > 3 * min(.n)", vec![1, 2, 3]),
+        ("{ } | max(.n) > 4 * min(.n)", vec![]),
+        ("{ } | count() > sum(.n) / 10", vec![1, 2, 3]),
+        ("{ } | 10 * count() < sum(.n)", vec![]),
+        ("{ } | sum(.n) = 7 * 1", vec![1, 2, 3]),
+        ("{ } | max(.m) = max(.m)", vec![]),
+        ("{ } | count() / 0 = count() / 0", vec![]),
+        ("{ } | 1 > 2", vec![]),
+        ("{ } | ({ .g = `a` } | count()) > count() / 2", vec![1, 2, 3]),
+        ("{ } | ({ .g = `c` } | count()) = 0", vec![1, 2, 3]),
+        ("{ } | by(.g) | ({ .n > 1 } | count()) = count()", vec![2]),
+        ("({ .g = `a` } | by(.n) | count()) = 2", vec![1, 2, 3]),
+        ("{ } | ({ } > { .g = `a` } | max(.n)) = 4", vec![1, 2, 3]),
+    ] {
+        assert_eq!(found(query, &table), ids, "{query}");
+    }
+    let hit = ask("{ } | count() > ({ .g = `a` } | max(.n)) - count()", &table).remove(0);
+    let names: Vec<_> = hit.span_sets[0].attributes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["count()", "({ .g = `a` } | max(.n))"]);
+}
+
+#[test]
 fn traces_outside_the_window_or_replaced_elsewhere_are_not_looked_at_and_the_newest_are_kept() {
     let traces: Vec<_> = (0..4).map(|_| vec![resource(&json!({}), &[span(1, 0, &json!({}))])]).collect();
     let table = table(&traces);

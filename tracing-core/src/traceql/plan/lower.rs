@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::rewrite::Rewriter;
-use super::{Condition, Expr, FieldId, Matcher, Plan, Source, SpansetPlan, StagePlan, Visible};
+use super::{Condition, Expr, FieldId, Matcher, Plan, ScalarPlan, Source, SpansetPlan, StagePlan, Visible};
 use crate::traceql::arithmetic;
 use crate::traceql::error::QueryError;
 use crate::traceql::field::Field;
 use crate::traceql::operator::{BinaryOp, Compare, SpansetOp, UnaryOp};
-use crate::traceql::syntax::{self, Aggregate, Metrics, Pipeline, Query, Root, Scalar, Spansets, Stage};
+use crate::traceql::syntax::{self, Aggregate, Metrics, Query, Root, Scalar, Spansets, Stage};
 use crate::traceql::validate::regex;
 use crate::traceql::value::Literal;
 
@@ -22,7 +22,7 @@ impl Plan {
     pub fn search(query: &Query) -> Result<Self> {
         let mut builder = Builder::default();
         let (spansets, stages) = match &query.root {
-            Root::Pipeline(pipeline) => builder.pipeline(pipeline)?,
+            Root::Pipeline(pipeline) => builder.pipeline(&pipeline.stages)?,
             Root::Metrics(metrics) => (builder.counted(metrics)?, Vec::new()),
         };
         let rules = Rewriter::new(&query.hints, &builder.sources);
@@ -38,10 +38,10 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    fn pipeline(&mut self, pipeline: &Pipeline) -> Result<(SpansetPlan, Vec<StagePlan>)> {
+    fn pipeline(&mut self, written: &[Stage]) -> Result<(SpansetPlan, Vec<StagePlan>)> {
         let mut spansets = None;
         let mut stages = Vec::new();
-        for stage in &pipeline.stages {
+        for stage in written {
             // A pipeline that begins with another stage begins with all spans.
             match (stage, &spansets) {
                 (Stage::Spansets(first), None) => spansets = Some(self.spansets(first)?),
@@ -55,13 +55,18 @@ impl Builder {
         Ok((spansets.unwrap_or(everything), stages))
     }
 
+    /// The spans that a pipeline leaves.
+    fn left_by(&mut self, written: &[Stage]) -> Result<SpansetPlan> {
+        Ok(match self.pipeline(written)? {
+            (first, stages) if stages.is_empty() => first,
+            (first, stages) => SpansetPlan::Pipeline(Box::new(first), stages),
+        })
+    }
+
     /// The spans that a query for series counts: those of any of its parts.
     fn counted(&mut self, metrics: &Metrics) -> Result<SpansetPlan> {
         Ok(match metrics {
-            Metrics::Query { spans, .. } => match self.pipeline(spans)? {
-                (first, stages) if stages.is_empty() => first,
-                (first, stages) => SpansetPlan::Pipeline(Box::new(first), stages),
-            },
+            Metrics::Query { spans, .. } => self.left_by(&spans.stages)?,
             Metrics::Number(_) => SpansetPlan::Filter(Expr::Constant(Literal::Bool(false))),
             Metrics::Binary { left, right, .. } => {
                 let sides = [self.counted(left)?, self.counted(right)?];
@@ -96,7 +101,7 @@ impl Builder {
                 SpansetPlan::Binary(*op, Box::new([self.spansets(left)?, self.spansets(right)?]))
             }
             Spansets::Pipeline(inner) => {
-                let (first, stages) = self.pipeline(inner)?;
+                let (first, stages) = self.pipeline(&inner.stages)?;
                 SpansetPlan::Pipeline(Box::new(first), stages)
             }
         })
@@ -106,29 +111,38 @@ impl Builder {
         let BinaryOp::Compare(op) = op else {
             return Err(QueryError::not_answered(&format!("comparing scalars with {op} is")));
         };
-        let (aggregated, op, value) = match (value(left), value(right)) {
-            (None, Some(value)) => (left, op, value),
-            (Some(value), None) => (right, op.mirrored(), value),
-            _ => (left, op, Literal::Nil),
-        };
-        match (aggregated, value) {
-            (Scalar::Aggregate(aggregate, of), value) if value != Literal::Nil => {
+        Ok(match (self.scalar(left)?, self.scalar(right)?) {
+            (left @ ScalarPlan::Constant(_), right) => {
+                StagePlan::Scalars { left: right, op: op.mirrored(), right: left }
+            }
+            (left, right) => StagePlan::Scalars { left, op, right },
+        })
+    }
+
+    fn scalar(&mut self, it: &Scalar) -> Result<ScalarPlan> {
+        Ok(match it {
+            Scalar::Literal(literal) => ScalarPlan::Constant(literal.clone()),
+            Scalar::Aggregate(aggregate, of) => {
                 let of = match of {
                     Some(of) if *aggregate != Aggregate::Count => Some(self.expression(of)?),
                     _ => None,
                 };
-                let condition = Condition { op, value: Matcher::Literal(value) };
-                Ok(StagePlan::Aggregate {
-                    name: aggregated.to_string(),
-                    aggregate: *aggregate,
-                    of,
-                    condition,
-                })
+                ScalarPlan::Aggregate { name: it.to_string(), aggregate: *aggregate, of }
             }
-            _ => Err(QueryError::not_answered(&format!(
-                "comparing scalars other than an aggregate with a value ({left} {op} {right}) is"
-            ))),
-        }
+            Scalar::Pipeline(inner) => {
+                let Some((Stage::Scalar(last), before)) = inner.stages.split_last() else {
+                    return Err(QueryError::not_answered(&format!("a pipeline without a scalar ({it}) is")));
+                };
+                let spans = self.left_by(before)?;
+                ScalarPlan::Pipeline { name: it.to_string(), spans, of: Box::new(self.scalar(last)?) }
+            }
+            Scalar::Binary { op, left, right } => match (self.scalar(left)?, self.scalar(right)?) {
+                (ScalarPlan::Constant(left), ScalarPlan::Constant(right)) => {
+                    ScalarPlan::Constant(arithmetic::binary(*op, &left, &right))
+                }
+                (left, right) => ScalarPlan::Binary(*op, Box::new([left, right])),
+            },
+        })
     }
 
     /// Left sides are walked in a loop, since a chain of operators is as deep as it is long.
@@ -253,15 +267,6 @@ impl Builder {
         let source = Source { field: field.clone(), visible: Visible::Where(Vec::new()), shows_nil: false };
         self.sources.push(source);
         self.sources.len() - 1
-    }
-}
-
-/// The value of a scalar without aggregates.
-fn value(it: &Scalar) -> Option<Literal> {
-    match it {
-        Scalar::Literal(literal) => Some(literal.clone()),
-        Scalar::Binary { op, left, right } => Some(arithmetic::binary(*op, &value(left)?, &value(right)?)),
-        Scalar::Aggregate(..) | Scalar::Pipeline(_) => None,
     }
 }
 

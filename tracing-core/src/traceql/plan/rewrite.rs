@@ -2,7 +2,7 @@
 //! switched off with the hint `skip_ast_transformations`: by its name, several with commas between them, or all
 //! of them by `true` or `"all"`.
 
-use super::{Condition, Expr, FieldId, Matcher, Source, SpansetPlan, StagePlan};
+use super::{Condition, Expr, FieldId, Matcher, ScalarPlan, Source, SpansetPlan, StagePlan};
 use crate::traceql::field::{Attribute, Field, Intrinsic, Scope};
 use crate::traceql::operator::Compare;
 use crate::traceql::syntax::Hint;
@@ -72,9 +72,27 @@ impl<'s> Rewriter<'s> {
         let stage = |stage| match stage {
             StagePlan::Filter(of) => StagePlan::Filter(self.spansets(of)),
             StagePlan::By { name, of } => StagePlan::By { name, of: self.expr(of) },
-            other => other,
+            StagePlan::Scalars { left, op, right } => {
+                StagePlan::Scalars { left: self.scalar(left), op, right: self.scalar(right) }
+            }
+            StagePlan::Coalesce => StagePlan::Coalesce,
         };
         stages.into_iter().map(stage).collect()
+    }
+
+    fn scalar(&self, plan: ScalarPlan) -> ScalarPlan {
+        match plan {
+            ScalarPlan::Constant(_) => plan,
+            ScalarPlan::Aggregate { name, aggregate, of } => {
+                ScalarPlan::Aggregate { name, aggregate, of: of.map(|of| self.expr(of)) }
+            }
+            ScalarPlan::Pipeline { name, spans, of } => {
+                ScalarPlan::Pipeline { name, spans: self.spansets(spans), of: Box::new(self.scalar(*of)) }
+            }
+            ScalarPlan::Binary(op, sides) => {
+                ScalarPlan::Binary(op, Box::new((*sides).map(|side| self.scalar(side))))
+            }
+        }
     }
 
     fn is_on(&self, rule: Rule) -> bool {

@@ -7,7 +7,7 @@
 
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tracing_core::table::evaluate::OwnedValue;
 use tracing_core::traceql::syntax::{Aggregate, Expr, Pipeline, Query, Root, Scalar, Spansets, Stage};
@@ -33,7 +33,7 @@ pub(crate) fn search(query: &Query, traces: &[Trace]) -> Answer {
     for trace in traces {
         let search = Search { trace, tree: Tree::new(trace), uses: &uses };
         let all: Vec<usize> = (0..trace.spans.len()).collect();
-        let sets = search.pipeline(pipeline, &all);
+        let sets = search.pipeline(&pipeline.stages, &all);
         let ids = |spans: Vec<usize>| spans.into_iter().map(|span| trace.spans[span].id).collect();
         if !sets.is_empty() {
             answer.push((trace.id, sets.into_iter().map(|(spans, values)| (ids(spans), values)).collect()));
@@ -120,19 +120,14 @@ impl Tree {
 }
 
 impl Search<'_> {
-    fn pipeline(&self, pipeline: &Pipeline, among: &[usize]) -> Vec<Set> {
-        let one = |spans: Vec<usize>| if spans.is_empty() { Vec::new() } else { vec![(spans, Vec::new())] };
-        let (mut sets, rest) = match pipeline.stages.split_first() {
-            Some((Stage::Spansets(first), rest)) => (one(self.spansets(first, among)), rest),
-            _ => (one(among.to_vec()), pipeline.stages.as_slice()),
-        };
-        for stage in rest {
+    fn pipeline(&self, stages: &[Stage], among: &[usize]) -> Vec<Set> {
+        let mut sets = vec![(among.to_vec(), Vec::new())];
+        sets.retain(|(spans, _)| !spans.is_empty());
+        for stage in stages {
             sets = sets.into_iter().flat_map(|set| self.stage(stage, set)).collect();
             if let Stage::Coalesce = stage {
-                let mut spans: Vec<usize> = sets.into_iter().flat_map(|(spans, _)| spans).collect();
-                spans.sort_unstable();
-                spans.dedup();
-                sets = one(spans);
+                sets = vec![(union(sets), Vec::new())];
+                sets.retain(|(spans, _)| !spans.is_empty());
             }
         }
         sets
@@ -144,11 +139,12 @@ impl Search<'_> {
                 let spans = self.spansets(filter, &spans);
                 if spans.is_empty() { Vec::new() } else { vec![(spans, values)] }
             }
-            Stage::ScalarFilter { left, op: BinaryOp::Compare(op), right: Scalar::Literal(literal) } => {
-                let Scalar::Aggregate(aggregate, of) = left else { return Vec::new() };
-                let Some(number) = self.aggregate(*aggregate, of.as_ref(), &spans) else { return Vec::new() };
-                values.push((left.to_string(), owned(&number)));
-                if holds(*op, &number, literal) { vec![(spans, values)] } else { Vec::new() }
+            Stage::ScalarFilter { left, op: BinaryOp::Compare(op), right } => {
+                let mut shown = Vec::new();
+                let sides = [left, right].map(|side| self.scalar(side, &spans, &mut shown));
+                values.extend(shown);
+                let holds = matches!(&sides, [Some(a), Some(b)] if holds(*op, a, b));
+                if holds { vec![(spans, values)] } else { Vec::new() }
             }
             Stage::By(of) => {
                 let mut groups: Vec<Set> = Vec::new();
@@ -169,6 +165,31 @@ impl Search<'_> {
             }
             _ => vec![(spans, values)],
         }
+    }
+
+    /// The number of a set of spans; what is shown of it is added to `shown`, each name once.
+    fn scalar(
+        &self,
+        scalar: &Scalar,
+        spans: &[usize],
+        shown: &mut Vec<(String, OwnedValue)>,
+    ) -> Option<Literal> {
+        let number = match scalar {
+            Scalar::Literal(literal) => return Some(literal.clone()),
+            Scalar::Binary { op, left, right } => {
+                let sides = [left, right].map(|side| self.scalar(side, spans, shown));
+                return compute(*op, sides[0].as_ref()?, sides[1].as_ref()?);
+            }
+            Scalar::Aggregate(aggregate, of) => self.aggregate(*aggregate, of.as_ref(), spans)?,
+            Scalar::Pipeline(inner) => {
+                let Some((Stage::Scalar(last), before)) = inner.stages.split_last() else { return None };
+                self.scalar(last, &union(self.pipeline(before, spans)), &mut Vec::new())?
+            }
+        };
+        if shown.iter().all(|(name, _)| *name != scalar.to_string()) {
+            shown.push((scalar.to_string(), owned(&number)));
+        }
+        Some(number)
     }
 
     fn aggregate(&self, aggregate: Aggregate, of: Option<&Expr>, spans: &[usize]) -> Option<Literal> {
@@ -203,13 +224,7 @@ impl Search<'_> {
             Spansets::Filter(Some(of)) => {
                 among.iter().copied().filter(|&span| self.is_true(of, span)).collect()
             }
-            Spansets::Pipeline(inner) => {
-                let mut spans: Vec<_> =
-                    self.pipeline(inner, among).into_iter().flat_map(|(spans, _)| spans).collect();
-                spans.sort_unstable();
-                spans.dedup();
-                spans
-            }
+            Spansets::Pipeline(inner) => union(self.pipeline(&inner.stages, among)),
             Spansets::Binary { op, left, right } => {
                 let (left, right) = (self.spansets(left, among), self.spansets(right, among));
                 let both = |span: &usize| left.contains(span) || right.contains(span);
@@ -428,6 +443,12 @@ impl Search<'_> {
     }
 }
 
+/// The spans of some sets, each once.
+fn union(sets: Vec<Set>) -> Vec<usize> {
+    let spans: BTreeSet<usize> = sets.into_iter().flat_map(|(spans, _)| spans).collect();
+    spans.into_iter().collect()
+}
+
 /// `field op literal`, however it is written; the literal may be computed from others.
 fn test<'q>(op: Compare, left: &'q Expr, right: &'q Expr) -> Option<(&'q Field, Compare, Literal)> {
     let turned = match op {
@@ -464,12 +485,27 @@ fn uses_of_pipeline<'q>(pipeline: &'q Pipeline, uses: &mut Uses<'q>) {
     for stage in &pipeline.stages {
         match stage {
             Stage::Spansets(of) => uses_of_spansets(of, uses),
-            Stage::ScalarFilter { left: Scalar::Aggregate(_, Some(of)), .. } | Stage::By(of) => {
-                uses_of(of, uses);
+            Stage::ScalarFilter { left, right, .. } => {
+                uses_of_scalar(left, uses);
+                uses_of_scalar(right, uses);
             }
+            Stage::Scalar(of) => uses_of_scalar(of, uses),
+            Stage::By(of) => uses_of(of, uses),
             Stage::Select(fields) => uses.extend(fields.iter().map(|field| (field, None))),
-            _ => {}
+            Stage::Coalesce => {}
         }
+    }
+}
+
+fn uses_of_scalar<'q>(scalar: &'q Scalar, uses: &mut Uses<'q>) {
+    match scalar {
+        Scalar::Aggregate(_, of) => of.iter().for_each(|of| uses_of(of, uses)),
+        Scalar::Pipeline(inner) => uses_of_pipeline(inner, uses),
+        Scalar::Binary { left, right, .. } => {
+            uses_of_scalar(left, uses);
+            uses_of_scalar(right, uses);
+        }
+        Scalar::Literal(_) => {}
     }
 }
 

@@ -15,15 +15,33 @@ pub(crate) fn random(random: &mut Random) -> String {
 }
 
 fn stage(random: &mut Random) -> String {
-    match random.below(8) {
+    match random.below(9) {
         0 | 1 => filter(random),
         2 => format!("by({})", grouped(random)),
         3 => "coalesce()".to_owned(),
         4 => format!("select({}, {})", field(random), field(random)),
         5 => format!("count() {} {}", comparison(random), random.below(4)),
+        6 => format!("{} {} {}", scalar(random, 2), comparison(random), scalar(random, 2)),
+        _ => format!("{} {} {}", aggregate(random), comparison(random), number(random)),
+    }
+}
+
+fn aggregate(random: &mut Random) -> String {
+    if random.one_in(4) {
+        return "count()".to_owned();
+    }
+    format!("{}({})", *random.pick(&["min", "max", "avg", "sum"]), numeric(random, 1))
+}
+
+fn scalar(random: &mut Random, depth: usize) -> String {
+    match random.below(if depth == 0 { 4 } else { 8 }) {
+        0 => number(random),
+        1..=3 => aggregate(random),
+        4 => format!("({} | {})", stage(random), scalar(random, depth - 1)),
+        5 => format!("({} | {})", spansets(random, 1), scalar(random, depth - 1)),
         _ => {
-            let aggregate = *random.pick(&["min", "max", "avg", "sum"]);
-            format!("{aggregate}({}) {} {}", numeric(random, 1), comparison(random), number(random))
+            let sign = *random.pick(&["+", "-", "*", "/", "%", "^"]);
+            format!("({} {sign} {})", scalar(random, depth - 1), scalar(random, depth - 1))
         }
     }
 }
