@@ -61,7 +61,7 @@ impl Spansets {
     /// The level at which it binds; operands of a looser level need parentheses.
     fn level(&self) -> u8 {
         match self {
-            Self::Filter(_) | Self::Pipeline(_) => u8::MAX,
+            Self::Filter(_) | Self::Pipeline(_) | Self::Not(_) => u8::MAX,
             Self::Binary { op, .. } => op.level(),
         }
     }
@@ -73,6 +73,10 @@ impl Display for Spansets {
             Self::Filter(None) => f.write_str("{ }"),
             Self::Filter(Some(expr)) => write!(f, "{{ {expr} }}"),
             Self::Pipeline(pipeline) => write!(f, "({pipeline})"),
+            Self::Not(inner) => {
+                f.write_str("!")?;
+                enclosed(f, inner, inner.level() < u8::MAX)
+            }
             Self::Binary { op, left, right } => {
                 enclosed(f, left, left.level() < op.level())?;
                 write!(f, " {op} ")?;

@@ -77,6 +77,7 @@ impl Walk<'_> {
                 self.spansets(right);
             }
             Spansets::Pipeline(inner) => self.pipeline(inner),
+            Spansets::Not(inner) => self.spansets(inner),
         }
     }
 

@@ -114,6 +114,21 @@ pub enum SpansetPlan {
     Binary(SpansetOp, Box<[Self; 2]>),
     /// A pipeline as operand.
     Pipeline(Box<Self>, Vec<StagePlan>),
+    /// All spans, where none is selected; else none.
+    Not(Box<Self>),
+}
+
+impl SpansetPlan {
+    /// Whether it only says which traces are meant: it is all spans or none. Such a side of an `&&` adds no spans to
+    /// the other's.
+    #[must_use]
+    pub fn is_condition(&self) -> bool {
+        match self {
+            Self::Not(_) => true,
+            Self::Binary(SpansetOp::And | SpansetOp::Or, sides) => sides.iter().all(Self::is_condition),
+            Self::Filter(_) | Self::Binary(..) | Self::Pipeline(..) => false,
+        }
+    }
 }
 
 /// What becomes of the spansets of a trace.

@@ -41,5 +41,6 @@ fn spansets(it: &Spansets) -> Option<QueryError> {
         Spansets::Filter(_) => None,
         Spansets::Binary { left, right, .. } => spansets(left).or_else(|| spansets(right)),
         Spansets::Pipeline(inner) => pipeline(inner),
+        Spansets::Not(inner) => spansets(inner),
     }
 }

@@ -95,6 +95,8 @@ pub enum Spansets {
     },
     /// `( pipeline )` of more than one stage as operand.
     Pipeline(Box<Pipeline>),
+    /// `!{ … }`: that the trace has no such span.
+    Not(Box<Self>),
 }
 
 /// An expression over one span.

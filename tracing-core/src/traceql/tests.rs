@@ -33,6 +33,9 @@ fn what_binds_tighter_needs_no_parentheses() {
         ("{.a} || {.b} >> {.c}", "{ .a } || { .b } >> { .c }"),
         ("({.a} || {.b}) >> {.c}", "({ .a } || { .b }) >> { .c }"),
         ("({.a} | count() > 1) && {.b}", "({ .a } | count() > 1) && { .b }"),
+        ("!{.a}&&!({.b}>{.c})", "!{ .a } && !({ .b } > { .c })"),
+        ("(!{.a}) >> !!({.b})", "!{ .a } >> !!{ .b }"),
+        ("!({.a} | count() > 1)", "!({ .a } | count() > 1)"),
         ("({}|rate())/({}|rate())*100", "(({ } | rate()) / ({ } | rate())) * 100"),
     ] {
         if tree.is_empty() {
@@ -116,6 +119,11 @@ fn what_is_no_traceql_is_refused() {
         "{} && count() > 1",
         "1",
         "()",
+        "!",
+        "! && { }",
+        "{ } !{ }",
+        "!count() > 1",
+        "!({ } | rate())",
     ] {
         refusal(text);
     }
@@ -140,6 +148,17 @@ fn a_pipeline_beside_bare_spansets_is_read_and_refused_where_tempos_rules_are_as
     ] {
         parse_strict(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
+}
+
+#[test]
+fn no_span_like_this_is_read_and_refused_where_tempos_rules_are_asked_for() {
+    for text in ["!{ .a }", "{ .a } && !{ .b }", "{ } | !{ .a }", "!({ .a } >> { .b }) | rate()"] {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let refused = parse_strict(text).expect_err(text).to_string();
+        assert!(refused.contains("syntax error: unexpected !"), "{text}: {refused}");
+    }
+    assert!(refusal("{ !{ .a } }").contains("syntax error"));
+    assert!(refusal(&"!".repeat(50_000)).contains("levels"));
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn spansets(it: &Spansets) -> Result<'_, ()> {
             spansets(right)
         }
         Spansets::Pipeline(inner) => pipeline(inner),
+        Spansets::Not(inner) => spansets(inner),
     }
 }
 

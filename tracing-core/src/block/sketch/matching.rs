@@ -48,6 +48,7 @@ impl Asking<'_> {
                     }
                 }
             }
+            SpansetPlan::Not(_) => true,
             SpansetPlan::Pipeline(first, stages) => {
                 self.spanset(first) && stages.iter().all(|stage| self.stage(stage))
             }

@@ -95,6 +95,7 @@ fn is_structural(plan: &SpansetPlan) -> bool {
         SpansetPlan::Filter(_) => false,
         SpansetPlan::Binary(SpansetOp::Structural { .. }, _) => true,
         SpansetPlan::Binary(_, sides) => sides.iter().any(is_structural),
+        SpansetPlan::Not(inner) => is_structural(inner),
         SpansetPlan::Pipeline(first, stages) => {
             is_structural(first) || stages.iter().any(is_structural_stage)
         }

@@ -17,9 +17,23 @@ impl<'a> Context<'a> {
                 spans
             }
             SpansetPlan::Binary(op, sides) => {
+                let condition = *op == SpansetOp::And && sides.iter().any(SpansetPlan::is_condition);
                 let [left, right] = &**sides;
-                let (left, right) = (self.spanset(left, among), self.spanset(right, among));
+                let (mut left, right) = (self.spanset(left, among), self.spanset(right, among));
+                if condition {
+                    left.and(&right);
+                    return left;
+                }
                 self.combine(*op, left, &right)
+            }
+            SpansetPlan::Not(inner) => {
+                let mut with = Bitmap::none(self.view.span_count());
+                for trace in super::traces_of(&self.view, &self.spanset(inner, among)) {
+                    with.set_range(self.view.spans_of_trace(trace as usize));
+                }
+                let mut without = among.clone();
+                without.and_not(&with);
+                without
             }
             SpansetPlan::Pipeline(first, stages) => {
                 let sets = self.run(self.sets(&self.spanset(first, among)), stages);

@@ -295,6 +295,31 @@ fn stages_group_aggregate_and_filter_the_spans_of_a_trace() {
 }
 
 #[test]
+fn traces_without_a_span_like_this_are_found_and_add_no_spans_to_others() {
+    let of = |id, attributes: &Value| resource(&json!({}), &[span(id, 0, attributes), span(id + 1, id, &json!({}))]);
+    let table =
+        table(&[vec![of(1, &json!({"a": 1}))], vec![of(3, &json!({"a": 2}))], vec![of(5, &json!({}))]]);
+    for (query, ids) in [
+        ("!{ .a = 1 }", vec![3, 4, 5, 6]),
+        ("!{ .a != nil }", vec![5, 6]),
+        ("!!{ .a = 1 }", vec![1, 2]),
+        ("!{ }", vec![]),
+        ("{ nestedSetParent < 0 } && !{ .a = 1 }", vec![3, 5]),
+        ("!{ .a = 1 } && { nestedSetParent < 0 }", vec![3, 5]),
+        ("!{ .a = 1 } && !{ .a = 2 } && { nestedSetParent < 0 }", vec![5]),
+        ("(!{ .a = 1 } || !{ .a = 2 }) && { nestedSetParent < 0 }", vec![1, 3, 5]),
+        ("{ .a = 1 } || !{ .a != nil }", vec![1, 5, 6]),
+        ("!({ .a } || { .a = 1 } > { })", vec![3, 4, 5, 6]),
+        ("!{ .a = 1 } > { }", vec![4, 6]),
+        ("{ } | !{ .a = 1 }", vec![3, 4, 5, 6]),
+        ("{ } | by(.a) | !{ .a != nil }", vec![2, 4, 5, 6]),
+        ("{ } | by(.a) | { .a != nil } && !{ .a = 1 }", vec![3]),
+    ] {
+        assert_eq!(found(query, &table), ids, "{query}");
+    }
+}
+
+#[test]
 fn scalars_are_compared_with_each_other_and_each_aggregate_is_shown_once() {
     let table = spans_with(&[json!({"g": "a", "n": 1}), json!({"g": "b", "n": 2}), json!({"g": "a", "n": 4})]);
     for (query, ids) in [

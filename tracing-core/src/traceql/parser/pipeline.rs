@@ -139,6 +139,21 @@ impl Parser<'_> {
         })
     }
 
+    /// Reads `!{ … }` or `!( … )`; the sign is next.
+    fn none(&mut self) -> Result<Term> {
+        self.goes_beyond_tempo(self.at, OPERAND);
+        self.count_stage()?;
+        self.at += 1;
+        let operand = self.at;
+        match self.deeper(Self::operand_term)? {
+            Term::Spansets(inner, shape) => Ok(Term::Spansets(Spansets::Not(Box::new(inner)), shape)),
+            _ => {
+                self.at = operand;
+                Err(self.unexpected("{ … } or spansets in parentheses after the !"))
+            }
+        }
+    }
+
     fn operand_term(&mut self) -> Result<Term> {
         match self.sign() {
             Some("{") => return self.filter().map(|filter| Term::Spansets(filter, Shape::Bare)),
@@ -148,6 +163,7 @@ impl Parser<'_> {
                 self.expect(")", "an operator, | or )")?;
                 return Ok(in_parentheses(inner));
             }
+            Some("!") => return self.none(),
             _ => {}
         }
         if let Some(aggregate) = self.word().and_then(Aggregate::from_word).filter(|_| self.is_call()) {
@@ -207,6 +223,7 @@ fn has_pipeline(mut spansets: &Spansets) -> bool {
         match spansets {
             Spansets::Filter(_) => return false,
             Spansets::Pipeline(_) => return true,
+            Spansets::Not(inner) => spansets = inner,
             Spansets::Binary { left, right, .. } => {
                 if has_pipeline(right) {
                     return true;

@@ -26,6 +26,7 @@ impl Plan {
                     SpansetOp::And | SpansetOp::Structural { .. } => both(left, right),
                 }
             }
+            SpansetPlan::Not(_) => None,
             SpansetPlan::Pipeline(first, stages) => {
                 stages.iter().fold(self.of_spanset(first), |ids, stage| both(ids, self.of_stage(stage)))
             }
@@ -92,6 +93,8 @@ mod tests {
             ("{ trace:id = `2` || trace:id = `1` }", Some(vec![1, 2])),
             ("{ trace:id = `1` && trace:id = `2` }", Some(vec![])),
             ("{ trace:id = `1` } >> { status = error }", Some(vec![1])),
+            ("{ trace:id = `1` } && !{ trace:id = `2` }", Some(vec![1])),
+            ("!{ trace:id = `1` }", None),
             ("{ name = `a` } | { trace:id = `1` }", Some(vec![1])),
             ("{ trace:id = `no id` }", Some(vec![])),
             ("{ trace:id = `` }", Some(vec![0])),

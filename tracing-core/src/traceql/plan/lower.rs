@@ -104,6 +104,7 @@ impl Builder {
                 let (first, stages) = self.pipeline(&inner.stages)?;
                 SpansetPlan::Pipeline(Box::new(first), stages)
             }
+            Spansets::Not(inner) => SpansetPlan::Not(Box::new(self.spansets(inner)?)),
         })
     }
 

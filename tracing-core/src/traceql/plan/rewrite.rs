@@ -65,6 +65,7 @@ impl<'s> Rewriter<'s> {
             SpansetPlan::Pipeline(first, stages) => {
                 SpansetPlan::Pipeline(Box::new(self.spansets(*first)), self.stages(stages))
             }
+            SpansetPlan::Not(inner) => SpansetPlan::Not(Box::new(self.spansets(*inner))),
         }
     }
 

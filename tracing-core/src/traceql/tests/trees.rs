@@ -143,6 +143,7 @@ fn spansets() -> impl Strategy<Value = Spansets> {
                 left: Box::new(left),
                 right: Box::new(right)
             }),
+            1 => inner.clone().prop_map(|inner| Spansets::Not(Box::new(inner))),
             1 => (inner, named_stage()).prop_map(|(first, last)| {
                 Spansets::Pipeline(Box::new(Pipeline { stages: vec![Stage::Spansets(first), last] }))
             }),

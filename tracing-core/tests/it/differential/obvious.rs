@@ -225,11 +225,16 @@ impl Search<'_> {
                 among.iter().copied().filter(|&span| self.is_true(of, span)).collect()
             }
             Spansets::Pipeline(inner) => union(self.pipeline(&inner.stages, among)),
+            Spansets::Not(inner) if self.spansets(inner, among).is_empty() => among.to_vec(),
+            Spansets::Not(_) => Vec::new(),
             Spansets::Binary { op, left, right } => {
+                let is_condition = is_condition(left) || is_condition(right);
                 let (left, right) = (self.spansets(left, among), self.spansets(right, among));
                 let both = |span: &usize| left.contains(span) || right.contains(span);
+                let of_both = |span: &usize| left.contains(span) && right.contains(span);
                 let union: Vec<usize> = among.iter().copied().filter(both).collect();
                 match op {
+                    SpansetOp::And if is_condition => among.iter().copied().filter(of_both).collect(),
                     SpansetOp::And if left.is_empty() || right.is_empty() => Vec::new(),
                     SpansetOp::And | SpansetOp::Or => union,
                     SpansetOp::Structural { relation, keep } => {
@@ -443,6 +448,17 @@ impl Search<'_> {
     }
 }
 
+/// Whether spansets are made of negations alone, which are all spans or none: the other side of an `&&` counts.
+fn is_condition(spansets: &Spansets) -> bool {
+    match spansets {
+        Spansets::Not(_) => true,
+        Spansets::Binary { op: SpansetOp::And | SpansetOp::Or, left, right } => {
+            is_condition(left) && is_condition(right)
+        }
+        _ => false,
+    }
+}
+
 /// The spans of some sets, each once.
 fn union(sets: Vec<Set>) -> Vec<usize> {
     let spans: BTreeSet<usize> = sets.into_iter().flat_map(|(spans, _)| spans).collect();
@@ -517,6 +533,7 @@ fn uses_of_spansets<'q>(spansets: &'q Spansets, uses: &mut Uses<'q>) {
             uses_of_spansets(right, uses);
         }
         Spansets::Pipeline(inner) => uses_of_pipeline(inner, uses),
+        Spansets::Not(inner) => uses_of_spansets(inner, uses),
     }
 }
 

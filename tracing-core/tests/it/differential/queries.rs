@@ -16,7 +16,7 @@ pub(crate) fn random(random: &mut Random) -> String {
 
 fn stage(random: &mut Random) -> String {
     match random.below(9) {
-        0 | 1 => filter(random),
+        0 | 1 => spansets(random, 1),
         2 => format!("by({})", grouped(random)),
         3 => "coalesce()".to_owned(),
         4 => format!("select({}, {})", field(random), field(random)),
@@ -53,6 +53,9 @@ fn grouped(random: &mut Random) -> String {
 fn spansets(random: &mut Random, depth: usize) -> String {
     if depth == 0 || random.one_in(2) {
         return filter(random);
+    }
+    if random.one_in(5) {
+        return format!("!{}", spansets(random, depth - 1));
     }
     let operators = [
         "&&", "||", ">", ">>", "<", "<<", "~", "!>", "!>>", "!<", "!<<", "!~", "&>", "&>>", "&<", "&<<", "&~",
