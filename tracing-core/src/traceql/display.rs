@@ -89,7 +89,7 @@ impl Display for Spansets {
 impl Expr {
     fn level(&self) -> u8 {
         match self {
-            Self::Literal(_) | Self::Field(_) | Self::Unary(UnaryOp::Neg, _) => u8::MAX,
+            Self::Literal(_) | Self::Field(_) | Self::Unary(UnaryOp::Neg, _) | Self::OneOf(..) => u8::MAX,
             Self::Unary(UnaryOp::Not, _) => 5,
             Self::Binary { op, .. } => op.level(),
         }
@@ -110,6 +110,7 @@ impl Display for Expr {
                 enclosed(f, inner, inner.level() < 5)
             }
             Self::Binary { .. } => chain(self, f),
+            Self::OneOf(scope, inner) => write!(f, "{}({inner})", scope.as_str()),
         }
     }
 }

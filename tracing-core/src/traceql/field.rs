@@ -192,6 +192,11 @@ impl Scope {
         let all = [Self::Span, Self::Resource, Self::Event, Self::Link, Self::Instrumentation];
         all.into_iter().find(|scope| scope.as_str() == word)
     }
+
+    /// The scope of a word, where it is one of which a span may have several.
+    pub(crate) fn of_several(word: &str) -> Option<Self> {
+        [Self::Event, Self::Link].into_iter().find(|scope| scope.as_str() == word)
+    }
 }
 
 impl fmt::Display for Field {

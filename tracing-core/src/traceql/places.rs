@@ -110,7 +110,7 @@ impl Walk<'_> {
     fn expr(&mut self, it: &Expr) {
         match it {
             Expr::Literal(_) | Expr::Field(_) => {}
-            Expr::Unary(_, inner) => self.expr(inner),
+            Expr::Unary(_, inner) | Expr::OneOf(_, inner) => self.expr(inner),
             Expr::Binary { left, right, .. } => {
                 self.expr(left);
                 self.expr(right);

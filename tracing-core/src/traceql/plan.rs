@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::field::Field;
+use super::field::{Field, Scope};
 use super::operator::{BinaryOp, Compare, SpansetOp};
 use super::syntax::Aggregate;
 use super::value::Literal;
@@ -103,6 +103,8 @@ pub enum Expr {
     Negative(Box<Self>),
     /// Neither side is constant, or it is computed.
     Binary(BinaryOp, Box<[Self; 2]>),
+    /// The span has an event or link, as the scope says, of which this is true.
+    OneOf(Scope, Box<Self>),
 }
 
 /// An expression whose value is a spanset of each trace.

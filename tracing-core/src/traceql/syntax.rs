@@ -1,7 +1,7 @@
 //! The syntax tree of a query, as written: nothing is folded or rewritten here.
 
 use super::error::{Problem, QueryError};
-use super::field::Field;
+use super::field::{Field, Scope};
 use super::operator::{BinaryOp, SpansetOp, UnaryOp};
 use super::value::Literal;
 
@@ -117,6 +117,8 @@ pub enum Expr {
         /// Its right side.
         right: Box<Self>,
     },
+    /// `event(…)`, `link(…)`: the span has an event or link of which this is true.
+    OneOf(Scope, Box<Self>),
 }
 
 /// An expression over one spanset.

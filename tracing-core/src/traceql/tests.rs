@@ -66,6 +66,7 @@ fn the_whole_grammar_is_read_and_prints_as_it_reads() {
         "{ } | compare({ status = error }, 10, 1, 2)",
         "{ .a = minInt || .a = -1.5 || .a = 1e300 }",
         "{ .a = \"`\" }",
+        "{ !event(event:name = `x` && !(event.a || .b)) = link(true) }",
         "({ } | count()) > ({ .a } | count())",
         "{ } | count() + 1 > 2",
         "{ } | min(.a) * (max(.b) - 1) > 2",
@@ -162,6 +163,22 @@ fn no_span_like_this_is_read_and_refused_where_tempos_rules_are_asked_for() {
 }
 
 #[test]
+fn conditions_of_one_event_are_read_and_refused_where_tempos_rules_are_asked_for() {
+    for (text, word) in [
+        ("{ event(event:name = `x` && event.y = 1) }", "event"),
+        ("{ .a || !link(link.y = 1) }", "link"),
+        ("{ } | by(event(true))", "event"),
+    ] {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let refused = parse_strict(text).expect_err(text).to_string();
+        assert!(refused.contains(&format!("unknown identifier: {word}")), "{text}: {refused}");
+    }
+    for text in ["{ event() }", "{ event(.a }", "{ span(.a) }", "{ event }"] {
+        refusal(text);
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_in_tempos_words() {
     for (text, words) in [
         ("{ 1 + `foo` = 2 }", "binary operations must operate on the same type: 1 + `foo`"),
@@ -189,6 +206,8 @@ fn what_makes_no_sense_is_refused_in_tempos_words() {
         ("{} | count() > `x`", "binary operations must operate on the same type"),
         ("{} | max(name) > 1", "aggregate field expressions must resolve to a number type"),
         ("{} | max(1 + 1) > 1", "aggregate field expressions must reference the span"),
+        ("{ event(1 + 1) }", "expression must resolve to a boolean"),
+        ("{ event(link(true) || .a) }", "event(…) and link(…) cannot stand in each other"),
         ("{} | by(1)", "grouping field expressions must reference the span"),
         ("{} | quantile_over_time(duration)", "quantile"),
         ("{} | quantile_over_time(duration, 3)", "quantile must be between 0 and 1: 3"),
@@ -222,6 +241,7 @@ fn an_error_shows_the_place_and_what_was_expected_there() {
         ("{ .a } && { .b =~ `(` }", "  `(`", ""),
         ("{ .a || (1 + 1) }", "  .a || (1 + 1)", "arithmetic between numbers"),
         ("{ } | by(1)", "  1", "an attribute or an intrinsic among it"),
+        ("{ .a && event(1 + 1 = name) }", "  1 + 1 = name", "two texts, or two numbers"),
         ("{ .a } | max(name) > 1", "  name", "a number or a duration of the span"),
         ("{ } | count() > 1 | count() > `x`", "  count() > `x`", "a number or a duration on both sides"),
         ("({ .a } | count() > true) && { .b }", "  count() > true", "a number or a duration on both sides"),

@@ -147,6 +147,20 @@ fn operand(it: &Expr) -> Result<'_, Type> {
             Err(refusal) => Err(refusal.at(Node::Expr(it))),
         },
         Expr::Binary { .. } => expression(it),
+        Expr::OneOf(_, inner) => {
+            let refused = |message: String, expected: &str| {
+                Err(invalid(message).at(Node::Expr(inner)).expecting(expected))
+            };
+            if !matches!(expression(inner)?, Type::Bool | Type::Attribute) {
+                let expected = "a comparison, such as event:name = \"x\"";
+                return refused(format!("expression must resolve to a boolean: {it}"), expected);
+            }
+            if has_one_of(inner) {
+                let expected = "none of them within the parentheses of another";
+                return refused(format!("event(…) and link(…) cannot stand in each other: {it}"), expected);
+            }
+            Ok(Type::Bool)
+        }
         Expr::Unary(op, inner) => {
             let kind = expression(inner)?;
             let fits = match op {
@@ -273,11 +287,20 @@ fn operators(kind: Type) -> &'static str {
     }
 }
 
+fn has_one_of(it: &Expr) -> bool {
+    match it {
+        Expr::Literal(_) | Expr::Field(_) => false,
+        Expr::OneOf(..) => true,
+        Expr::Unary(_, inner) => has_one_of(inner),
+        Expr::Binary { left, right, .. } => has_one_of(left) || has_one_of(right),
+    }
+}
+
 /// Whether an expression depends on the span.
 fn looks_at_span(it: &Expr) -> bool {
     match it {
         Expr::Literal(_) => false,
-        Expr::Field(_) => true,
+        Expr::Field(_) | Expr::OneOf(..) => true,
         Expr::Unary(_, inner) => looks_at_span(inner),
         Expr::Binary { left, right, .. } => looks_at_span(left) || looks_at_span(right),
     }

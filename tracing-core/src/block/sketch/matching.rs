@@ -94,6 +94,8 @@ impl Asking<'_> {
                 _ => true,
             },
             Expr::Binary(BinaryOp::Compare(_), sides) => sides.iter().all(|side| self.has_value(side)),
+            Expr::OneOf(Scope::Event, inner) => self.sketch.numbers.events && self.holds(inner),
+            Expr::OneOf(_, inner) => self.sketch.numbers.links && self.holds(inner),
             Expr::Negative(_) | Expr::Binary(..) => true,
         }
     }

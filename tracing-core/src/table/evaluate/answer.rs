@@ -60,7 +60,7 @@ impl Context<'_> {
             if has_field_of_its_own(&source.field) {
                 continue;
             }
-            let value = match self.find(source, span) {
+            let value = match self.find(source, span.into()) {
                 Found::Nothing if source.shows_nil => OwnedValue::String("nil".to_owned()),
                 Found::Nothing => continue,
                 Found::One(datum) => datum.owned(),

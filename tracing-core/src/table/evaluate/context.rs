@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 
 use crate::table::view::Entries;
 use crate::table::{Bitmap, Level, Offsets, View};
-use crate::traceql::{Attribute, Field, Plan, Scope, Source};
+use crate::traceql::{Attribute, Field, Intrinsic, Plan, Scope, Source};
 
 /// A plan and the columns it is held against.
 pub(crate) struct Context<'a> {
@@ -14,7 +14,22 @@ pub(crate) struct Context<'a> {
     trace: Cell<usize>,
     scope: Cell<usize>,
     resource: Cell<usize>,
+    child: Cell<usize>,
     children: OnceCell<Vec<u32>>,
+}
+
+/// A span, of whose events or links all are looked at or one alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    pub(crate) span: usize,
+    /// The one, at its level.
+    child: Option<(Level, usize)>,
+}
+
+impl From<usize> for Spot {
+    fn from(span: usize) -> Self {
+        Self { span, child: None }
+    }
 }
 
 /// Where the values of an attribute stand.
@@ -28,8 +43,8 @@ pub(crate) enum Place {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(plan: &'a Plan, view: View<'a>) -> Self {
-        let (trace, scope, resource, children) = Default::default();
-        Self { plan, view, trace, scope, resource, children }
+        let (trace, scope, resource, child, children) = Default::default();
+        Self { plan, view, trace, scope, resource, child, children }
     }
 
     pub(crate) fn source(&self, id: usize) -> Option<&'a Source> {
@@ -116,11 +131,32 @@ impl<'a> Context<'a> {
         spans
     }
 
-    /// The rows of `level` that a span belongs to or has.
-    pub(crate) fn rows_of(&self, level: Level, span: usize) -> std::ops::Range<usize> {
+    /// The rows of `level`, which is that of events or of links, that are of some spans.
+    pub(crate) fn rows_below(&self, level: Level, spans: &Bitmap) -> Bitmap {
+        let mut rows = Bitmap::none(self.rows(level));
+        spans.iter().for_each(|span| rows.set_range(self.rows_of(level, span.into())));
+        rows
+    }
+
+    /// What is looked at for a row: a span, or an event or link with its span.
+    pub(crate) fn spot(&self, level: Level, row: usize) -> Spot {
+        let offsets = match level {
+            Level::Event => self.view.events,
+            Level::Link => self.view.links,
+            _ => return row.into(),
+        };
+        Spot { span: owner(offsets, &self.child, row), child: Some((level, row)) }
+    }
+
+    /// The rows of `level` that a span belongs to or has, as far as they are looked at.
+    pub(crate) fn rows_of(&self, level: Level, spot: Spot) -> std::ops::Range<usize> {
         let one = |row: usize| row..row + 1;
+        let Spot { span, child } = spot;
+        if let Some((_, row)) = child.filter(|(of, _)| *of == level) {
+            return one(row);
+        }
         match level {
-            Level::Span => span..span + 1,
+            Level::Span => one(span),
             Level::Resource => one(self.resource_of(span)),
             Level::Scope => one(self.scope_of(span)),
             Level::Event => self.view.events.range(span),
@@ -136,6 +172,17 @@ impl<'a> Context<'a> {
             Level::Event => self.view.events.children(),
             Level::Link => self.view.links.children(),
         }
+    }
+}
+
+/// The level at which a field has several values a span.
+pub(crate) fn child_level(field: &Field) -> Option<Level> {
+    match field {
+        Field::Attribute(Attribute { scope: Scope::Event, .. })
+        | Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTime) => Some(Level::Event),
+        Field::Attribute(Attribute { scope: Scope::Link, .. })
+        | Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => Some(Level::Link),
+        _ => None,
     }
 }
 

@@ -4,10 +4,10 @@
 use super::context::Context;
 use super::lookup::Found;
 use super::value::{Datum, compare};
-use crate::table::Bitmap;
+use crate::table::{Bitmap, Level};
 use crate::traceql::arithmetic::compute;
 use crate::traceql::{
-    BinaryOp, Compare, Condition, Expr, Field, FieldId, Intrinsic, Literal, Matcher, Scope,
+    BinaryOp, Compare, Condition, Expr, Field, FieldId, Intrinsic, Literal, Matcher, Scope, Source,
 };
 
 /// An operand that is evaluated span by span; boolean parts are bitmaps by now.
@@ -20,22 +20,20 @@ enum Operand<'p> {
 }
 
 impl<'a> Context<'a> {
-    /// The spans for which a boolean expression is true, right at least for those `among`.
-    pub(crate) fn bits(&self, expr: &'a Expr, among: &Bitmap) -> Bitmap {
-        let spans = self.view.span_count();
+    /// The rows of a level, spans, events or links, for which a boolean expression is true, right at least for
+    /// those `among`. For an event or link it looks at that one alone of its span's.
+    pub(crate) fn bits(&self, at: Level, expr: &'a Expr, among: &Bitmap) -> Bitmap {
+        let rows = self.rows(at);
+        let asked = |id: &FieldId, of: &dyn Fn(&Source) -> Bitmap| {
+            self.source(*id).map_or_else(|| Bitmap::none(rows), of)
+        };
         match expr {
-            Expr::Constant(Literal::Bool(true)) => Bitmap::all(spans),
-            Expr::Constant(_) | Expr::Negative(_) => Bitmap::none(spans),
-            Expr::Field(id) => self.is(*id, true, among),
-            Expr::Test(id, condition) => self
-                .source(*id)
-                .map_or_else(|| Bitmap::none(spans), |source| self.test(source, condition, among)),
-            Expr::Exists(id) => {
-                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.exists(&source.field))
-            }
-            Expr::Missing(id) => {
-                self.source(*id).map_or_else(|| Bitmap::none(spans), |source| self.missing(&source.field))
-            }
+            Expr::Constant(Literal::Bool(true)) => Bitmap::all(rows),
+            Expr::Constant(_) | Expr::Negative(_) => Bitmap::none(rows),
+            Expr::Field(id) => asked(id, &|source| self.is(at, source, true, among)),
+            Expr::Test(id, condition) => asked(id, &|source| self.test(at, source, condition, among)),
+            Expr::Exists(id) => asked(id, &|source| self.exists(at, &source.field)),
+            Expr::Missing(id) => asked(id, &|source| self.missing(at, &source.field)),
             Expr::All(all) => {
                 let mut left = among.clone();
                 let mut all: Vec<_> = all.iter().collect();
@@ -44,28 +42,35 @@ impl<'a> Context<'a> {
                     if !left.any() {
                         break;
                     }
-                    let next = self.bits(expr, &left);
+                    let next = self.bits(at, expr, &left);
                     left.and(&next);
                 }
                 left
             }
             Expr::Any(any) => {
-                let mut found = Bitmap::none(spans);
+                let mut found = Bitmap::none(rows);
                 for expr in any {
-                    found.or(&self.bits(expr, among));
+                    found.or(&self.bits(at, expr, among));
                 }
                 found
             }
             Expr::Not(inner) => match &**inner {
                 // What is not a boolean is neither true nor false.
-                Expr::Field(id) => self.is(*id, false, among),
+                Expr::Field(id) => asked(id, &|source| self.is(at, source, false, among)),
                 inner => {
-                    let mut bits = self.bits(inner, among);
+                    let mut bits = self.bits(at, inner, among);
                     bits.not();
                     bits
                 }
             },
-            Expr::Binary(op, sides) => self.compared(*op, sides, among),
+            Expr::Binary(op, sides) => self.compared(at, *op, sides, among),
+            Expr::OneOf(scope, inner) => {
+                let level = if *scope == Scope::Link { Level::Link } else { Level::Event };
+                let among = self.rows_below(level, among);
+                let mut rows = self.bits(level, inner, &among);
+                rows.and(&among);
+                self.spans_of(level, &rows)
+            }
         }
     }
 
@@ -94,57 +99,61 @@ impl<'a> Context<'a> {
                     Field::Intrinsic(_) => 2,
                 })
             }
+            Expr::OneOf(..) => 6,
             Expr::Not(inner) | Expr::Negative(inner) => self.cost(inner),
             Expr::All(all) | Expr::Any(all) => all.iter().map(|expr| self.cost(expr)).max().unwrap_or(0),
             Expr::Binary(..) => 7,
         }
     }
 
-    /// The spans whose field is this boolean.
-    fn is(&self, id: FieldId, value: bool, among: &Bitmap) -> Bitmap {
+    /// The rows whose field is this boolean.
+    fn is(&self, at: Level, source: &Source, value: bool, among: &Bitmap) -> Bitmap {
         let condition = Condition { op: Compare::Eq, value: Matcher::Literal(Literal::Bool(value)) };
-        let spans = self.view.span_count();
-        self.source(id).map_or_else(|| Bitmap::none(spans), |source| self.test(source, &condition, among))
+        self.test(at, source, &condition, among)
     }
 
-    fn compared(&self, op: BinaryOp, sides: &'a [Expr; 2], among: &Bitmap) -> Bitmap {
-        let mut found = Bitmap::none(self.view.span_count());
+    fn compared(&self, at: Level, op: BinaryOp, sides: &'a [Expr; 2], among: &Bitmap) -> Bitmap {
+        let mut found = Bitmap::none(self.rows(at));
         let BinaryOp::Compare(op) = op else { return found };
         let [left, right] = sides;
-        let (left, right) = (self.operand(left, among), self.operand(right, among));
-        for span in among.iter() {
-            if holds(op, &self.value(&left, span), &self.value(&right, span)) {
-                found.set(span);
+        let (left, right) = (self.operand(at, left, among), self.operand(at, right, among));
+        for row in among.iter() {
+            if holds(op, &self.value(at, &left, row), &self.value(at, &right, row)) {
+                found.set(row);
             }
         }
         found
     }
 
-    fn operand(&self, expr: &'a Expr, among: &Bitmap) -> Operand<'a> {
+    fn operand(&self, at: Level, expr: &'a Expr, among: &Bitmap) -> Operand<'a> {
         match expr {
             Expr::Constant(literal) => Operand::Constant(literal),
             Expr::Field(id) => Operand::Field(*id),
-            Expr::Negative(inner) => Operand::Negative(Box::new(self.operand(inner, among))),
+            Expr::Negative(inner) => Operand::Negative(Box::new(self.operand(at, inner, among))),
             Expr::Binary(op, sides) if !matches!(op, BinaryOp::Compare(_)) => {
                 let [left, right] = &**sides;
-                Operand::Binary(*op, Box::new([self.operand(left, among), self.operand(right, among)]))
+                let sides = [self.operand(at, left, among), self.operand(at, right, among)];
+                Operand::Binary(*op, Box::new(sides))
             }
-            boolean => Operand::Bits(self.bits(boolean, among)),
+            boolean => Operand::Bits(self.bits(at, boolean, among)),
         }
     }
 
-    fn value(&self, operand: &Operand<'a>, span: usize) -> Found<'a> {
+    fn value(&self, at: Level, operand: &Operand<'a>, row: usize) -> Found<'a> {
         match operand {
-            Operand::Bits(bits) => Found::One(Datum::Bool(bits.get(span))),
+            Operand::Bits(bits) => Found::One(Datum::Bool(bits.get(row))),
             Operand::Constant(literal) => Datum::from_literal(literal).map_or(Found::Nothing, Found::One),
-            Operand::Field(id) => self.source(*id).map_or(Found::Nothing, |source| self.find(source, span)),
-            Operand::Negative(inner) => match self.value(inner, span) {
+            Operand::Field(id) => {
+                let find = |source| self.find(source, self.spot(at, row));
+                self.source(*id).map_or(Found::Nothing, find)
+            }
+            Operand::Negative(inner) => match self.value(at, inner, row) {
                 Found::One(datum) => number(datum.number().map(crate::traceql::arithmetic::Number::negative)),
                 _ => Found::Nothing,
             },
             Operand::Binary(op, sides) => {
                 let [left, right] = &**sides;
-                match (self.value(left, span), self.value(right, span)) {
+                match (self.value(at, left, row), self.value(at, right, row)) {
                     (Found::One(a), Found::One(b)) => {
                         number(a.number().zip(b.number()).and_then(|(a, b)| compute(*op, a, b)))
                     }
@@ -160,8 +169,8 @@ impl<'a> Context<'a> {
         expr: &'a Expr,
         among: &Bitmap,
     ) -> impl Fn(usize) -> Found<'a> + use<'s, 'a> {
-        let operand = self.operand(expr, among);
-        move |span| self.value(&operand, span)
+        let operand = self.operand(Level::Span, expr, among);
+        move |span| self.value(Level::Span, &operand, span)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The values that one span has for a field: for expressions that compute, for groups, and for answers.
 
-use super::context::{Context, Place, is_service};
+use super::context::{Context, Place, Spot, is_service};
 use super::hit::OwnedValue;
 use super::value::{Datum, elements, is_visible};
 use crate::model::SpanId;
@@ -52,32 +52,32 @@ impl<'t> Found<'t> {
 
 impl<'a> Context<'a> {
     /// The values that a query sees of a field at a span.
-    pub(crate) fn find(&self, source: &Source, span: usize) -> Found<'a> {
+    pub(crate) fn find(&self, source: &Source, spot: Spot) -> Found<'a> {
         match &source.field {
-            Field::Intrinsic(intrinsic) => self.find_intrinsic(*intrinsic, source, span),
+            Field::Intrinsic(intrinsic) => self.find_intrinsic(*intrinsic, source, spot),
             Field::Attribute(attribute) => match Place::of(attribute.scope) {
-                Place::At(level) => self.find_at(level, attribute, source, span),
-                Place::SpanOrResource if self.has(Level::Span, attribute, span) => {
-                    self.find_at(Level::Span, attribute, source, span)
+                Place::At(level) => self.find_at(level, attribute, source, spot),
+                Place::SpanOrResource if self.has(Level::Span, attribute, spot) => {
+                    self.find_at(Level::Span, attribute, source, spot)
                 }
-                Place::SpanOrResource => self.find_at(Level::Resource, attribute, source, span),
+                Place::SpanOrResource => self.find_at(Level::Resource, attribute, source, spot),
             },
         }
     }
 
-    fn has(&self, level: Level, attribute: &Attribute, span: usize) -> bool {
+    fn has(&self, level: Level, attribute: &Attribute, spot: Spot) -> bool {
         let entries = self.entries(level, attribute);
-        self.rows_of(level, span).any(|row| entries.values(row).any(is_found))
+        self.rows_of(level, spot).any(|row| entries.values(row).any(is_found))
     }
 
-    fn find_at(&self, level: Level, attribute: &Attribute, source: &Source, span: usize) -> Found<'a> {
+    fn find_at(&self, level: Level, attribute: &Attribute, source: &Source, spot: Spot) -> Found<'a> {
         let entries = self.entries(level, attribute);
         if is_service(level, attribute) {
-            return self.find_service(entries, source, span);
+            return self.find_service(entries, source, spot.span);
         }
         let Some(strings) = entries.strings() else { return Found::Nothing };
         let mut seen = Vec::new();
-        for value in self.rows_of(level, span).flat_map(|row| entries.values(row)) {
+        for value in self.rows_of(level, spot).flat_map(|row| entries.values(row)) {
             elements(value, strings, |datum| {
                 if is_visible(source, datum) {
                     seen.push(datum);
@@ -109,8 +109,8 @@ impl<'a> Context<'a> {
         shown.map_or(Found::Nothing, Found::One)
     }
 
-    fn find_intrinsic(&self, intrinsic: Intrinsic, source: &Source, span: usize) -> Found<'a> {
-        match self.intrinsic(intrinsic, span) {
+    fn find_intrinsic(&self, intrinsic: Intrinsic, source: &Source, spot: Spot) -> Found<'a> {
+        match self.intrinsic(intrinsic, spot) {
             Found::One(datum) if !is_visible(source, datum) => Found::Nothing,
             Found::Made(text) if !is_visible(source, Datum::Text(&text)) => Found::Nothing,
             Found::Many(mut all) => {
@@ -121,8 +121,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn intrinsic(&self, intrinsic: Intrinsic, span: usize) -> Found<'a> {
-        let view = &self.view;
+    fn intrinsic(&self, intrinsic: Intrinsic, spot: Spot) -> Found<'a> {
+        let (view, span) = (&self.view, spot.span);
         let text = |text: Option<&'a str>| text.map(Datum::Text);
         let int = |at: Option<&i32>| at.map(|&at| Datum::Int(at.into()));
         let trace = || self.trace_of(span);
@@ -150,14 +150,14 @@ impl<'a> Context<'a> {
             Intrinsic::TraceId => {
                 return made(view.trace_ids.get(trace()).map(crate::model::TraceId::trimmed_hex));
             }
-            Intrinsic::LinkTraceId => return self.link_id(view.link_trace_ids, span),
-            Intrinsic::LinkSpanId => return self.link_id(view.link_span_ids, span),
+            Intrinsic::LinkTraceId => return self.link_id(view.link_trace_ids, spot),
+            Intrinsic::LinkSpanId => return self.link_id(view.link_span_ids, spot),
             Intrinsic::EventName => {
-                let range = view.events.range(span);
+                let range = self.rows_of(Level::Event, spot);
                 return Found::from_vec(range.filter_map(|at| text(view.event_names.get(at))).collect());
             }
             Intrinsic::EventTime => {
-                let times = view.events.range(span).filter_map(|at| view.event_times.get(at));
+                let times = self.rows_of(Level::Event, spot).filter_map(|at| view.event_times.get(at));
                 return Found::from_vec(times.map(|&ns| duration(ns)).collect());
             }
             Intrinsic::Parent => None,
@@ -166,8 +166,8 @@ impl<'a> Context<'a> {
     }
 
     /// The id of a span's last link: ids are made as text, and an answer shows one.
-    fn link_id(&self, ids: &[Box<[u8]>], span: usize) -> Found<'a> {
-        made(self.view.links.range(span).next_back().and_then(|at| ids.get(at)).map(|id| trimmed_hex(id)))
+    fn link_id(&self, ids: &[Box<[u8]>], spot: Spot) -> Found<'a> {
+        made(self.rows_of(Level::Link, spot).next_back().and_then(|at| ids.get(at)).map(|id| trimmed_hex(id)))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::context::Context;
-use crate::table::Bitmap;
+use crate::table::{Bitmap, Level};
 use crate::traceql::{Keep, Relation, SpansetOp, SpansetPlan};
 
 impl<'a> Context<'a> {
@@ -12,7 +12,7 @@ impl<'a> Context<'a> {
     pub(crate) fn spanset(&self, plan: &'a SpansetPlan, among: &Bitmap) -> Bitmap {
         match plan {
             SpansetPlan::Filter(expr) => {
-                let mut spans = self.bits(expr, among);
+                let mut spans = self.bits(Level::Span, expr, among);
                 spans.and(among);
                 spans
             }

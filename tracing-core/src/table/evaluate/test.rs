@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::context::{Context, Place, attribute, is_service};
+use super::context::{Context, Place, attribute, child_level, is_service};
 use super::lookup;
 use super::value::{Datum, is_searchable, is_visible, satisfies, value_satisfies};
 use crate::table::view::Texts;
@@ -13,10 +13,47 @@ use crate::traceql::{
 };
 
 impl Context<'_> {
-    /// The spans for which `field op constant` holds, right at least for those `among`.
-    pub(crate) fn test(&self, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
+    /// The rows of a level, spans, events or links, for which `field op constant` holds, right at least for
+    /// those `among`.
+    pub(crate) fn test(&self, at: Level, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
+        match child_level(&source.field) {
+            _ if at == Level::Span => self.test_spans(source, condition, among),
+            Some(level) if level == at => self.test_children(level, source, condition),
+            _ => self.rows_below(at, &self.test_spans(source, condition, &self.spans_of(at, among))),
+        }
+    }
+
+    /// The rows that have a value for the field.
+    pub(crate) fn exists(&self, at: Level, field: &Field) -> Bitmap {
+        match child_level(field) {
+            _ if at == Level::Span => self.exists_on_spans(field),
+            Some(level) if level == at => match attribute(field) {
+                Some(attribute) => self.rows_with(level, attribute),
+                None => Bitmap::all(self.rows(level)),
+            },
+            _ => self.rows_below(at, &self.exists_on_spans(field)),
+        }
+    }
+
+    /// The rows without a value for the field; of an event or link, the spans that have some and none with it.
+    pub(crate) fn missing(&self, at: Level, field: &Field) -> Bitmap {
+        match child_level(field) {
+            Some(level) if level == at => {
+                let mut rows = self.exists(at, field);
+                rows.not();
+                rows
+            }
+            level => {
+                let mut spans = self.spans_with(level.unwrap_or(Level::Span));
+                spans.and_not(&self.exists_on_spans(field));
+                if at == Level::Span { spans } else { self.rows_below(at, &spans) }
+            }
+        }
+    }
+
+    fn test_spans(&self, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
         match &source.field {
-            Field::Intrinsic(intrinsic) => self.test_intrinsic(*intrinsic, condition, among),
+            Field::Intrinsic(intrinsic) => self.test_intrinsic(*intrinsic, source, condition, among),
             Field::Attribute(attribute) => match Place::of(attribute.scope) {
                 Place::At(level) => self.test_at(level, attribute, source, condition, among),
                 Place::SpanOrResource => {
@@ -31,18 +68,9 @@ impl Context<'_> {
         }
     }
 
-    /// The spans that have a value for the field.
-    pub(crate) fn exists(&self, field: &Field) -> Bitmap {
+    fn exists_on_spans(&self, field: &Field) -> Bitmap {
         let Some(attribute) = attribute(field) else {
-            return match field {
-                Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTime) => {
-                    self.spans_with(Level::Event)
-                }
-                Field::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => {
-                    self.spans_with(Level::Link)
-                }
-                _ => Bitmap::all(self.view.span_count()),
-            };
+            return self.spans_with(child_level(field).unwrap_or(Level::Span));
         };
         match Place::of(attribute.scope) {
             Place::At(level) => self.exists_at(level, attribute),
@@ -54,23 +82,15 @@ impl Context<'_> {
         }
     }
 
-    /// The spans without a value for the field; of an event or link, those that have some and none with it.
-    pub(crate) fn missing(&self, field: &Field) -> Bitmap {
-        let level = attribute(field).map(|attribute| Place::of(attribute.scope));
-        let mut spans = match level {
-            Some(Place::At(level)) => self.spans_with(level),
-            _ => Bitmap::all(self.view.span_count()),
-        };
-        spans.and_not(&self.exists(field));
-        spans
-    }
-
     fn exists_at(&self, level: Level, attribute: &Attribute) -> Bitmap {
         if is_service(level, attribute) {
             return Bitmap::all(self.view.span_count());
         }
-        let rows = self.entries(level, attribute).with_kind(self.rows(level), is_searchable);
-        self.spans_of(level, &rows)
+        self.spans_of(level, &self.rows_with(level, attribute))
+    }
+
+    fn rows_with(&self, level: Level, attribute: &Attribute) -> Bitmap {
+        self.entries(level, attribute).with_kind(self.rows(level), is_searchable)
     }
 
     fn test_at(
@@ -81,8 +101,19 @@ impl Context<'_> {
         condition: &Condition,
         among: &Bitmap,
     ) -> Bitmap {
-        let entries = self.entries(level, attribute);
         let among = (level == Level::Span).then_some(among);
+        self.spans_of(level, &self.test_rows(level, attribute, source, condition, among))
+    }
+
+    fn test_rows(
+        &self,
+        level: Level,
+        attribute: &Attribute,
+        source: &Source,
+        condition: &Condition,
+        among: Option<&Bitmap>,
+    ) -> Bitmap {
+        let entries = self.entries(level, attribute);
         let part = part(condition).map(memmem::Finder::new);
         let lacks = |value: Value<'_>| match (&part, value) {
             (Some(part), Value::String(text)) => part.find(text.as_bytes()).is_none(),
@@ -99,10 +130,33 @@ impl Context<'_> {
             };
             rows.or(&self.view.services.select(None, only(condition), holds));
         }
-        self.spans_of(level, &rows)
+        rows
     }
 
-    fn test_intrinsic(&self, intrinsic: Intrinsic, condition: &Condition, among: &Bitmap) -> Bitmap {
+    /// The events or links, of which `level` is, for which `field op constant` holds.
+    fn test_children(&self, level: Level, source: &Source, condition: &Condition) -> Bitmap {
+        let view = &self.view;
+        let holds = |datum: Datum<'_>| satisfies(condition, datum);
+        let ids = |ids: &[Box<[u8]>]| Bitmap::of(ids, None, |id| holds(Datum::Text(&lookup::trimmed_hex(id))));
+        match &source.field {
+            Field::Attribute(attribute) => self.test_rows(level, attribute, source, condition, None),
+            Field::Intrinsic(Intrinsic::EventName) => texts(view.event_names, None, condition),
+            Field::Intrinsic(Intrinsic::EventTime) => {
+                Bitmap::of(view.event_times, None, |&ns| holds(lookup::duration(ns)))
+            }
+            Field::Intrinsic(Intrinsic::LinkTraceId) => ids(view.link_trace_ids),
+            Field::Intrinsic(Intrinsic::LinkSpanId) => ids(view.link_span_ids),
+            Field::Intrinsic(_) => Bitmap::none(self.rows(level)),
+        }
+    }
+
+    fn test_intrinsic(
+        &self,
+        intrinsic: Intrinsic,
+        source: &Source,
+        condition: &Condition,
+        among: &Bitmap,
+    ) -> Bitmap {
         let view = &self.view;
         let among = Some(among);
         let condition = &normalised(intrinsic, condition);
@@ -132,20 +186,11 @@ impl Context<'_> {
             Intrinsic::TraceId | Intrinsic::TraceDuration | Intrinsic::RootName | Intrinsic::RootService => {
                 self.of_traces(intrinsic, condition)
             }
-            Intrinsic::EventName => self.spans_of(Level::Event, &texts(view.event_names, None, condition)),
-            Intrinsic::EventTime => {
-                let rows = Bitmap::of(view.event_times, None, |&ns| holds(lookup::duration(ns)));
-                self.spans_of(Level::Event, &rows)
+            Intrinsic::EventName | Intrinsic::EventTime => {
+                self.spans_of(Level::Event, &self.test_children(Level::Event, source, condition))
             }
-            Intrinsic::LinkTraceId => {
-                let rows =
-                    Bitmap::of(view.link_trace_ids, None, |id| holds(Datum::Text(&lookup::trimmed_hex(id))));
-                self.spans_of(Level::Link, &rows)
-            }
-            Intrinsic::LinkSpanId => {
-                let rows =
-                    Bitmap::of(view.link_span_ids, None, |id| holds(Datum::Text(&lookup::trimmed_hex(id))));
-                self.spans_of(Level::Link, &rows)
+            Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => {
+                self.spans_of(Level::Link, &self.test_children(Level::Link, source, condition))
             }
             Intrinsic::ScopeName => self.spans_of(Level::Scope, &texts(view.scope_names, None, condition)),
             Intrinsic::ScopeVersion => {

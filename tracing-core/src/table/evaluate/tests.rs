@@ -295,6 +295,60 @@ fn stages_group_aggregate_and_filter_the_spans_of_a_trace() {
 }
 
 #[test]
+fn conditions_of_one_event_or_link_are_not_satisfied_by_two() {
+    let event = |at: u64, attributes: &Value| {
+        json!({"timeUnixNano": at.to_string(), "name": format!("e{at}"), "attributes": pairs(attributes)})
+    };
+    let link = |id: u8, attributes: &Value| {
+        let of = format!("{id:032x}");
+        json!({"traceId": of, "spanId": format!("{id:016x}"), "attributes": pairs(attributes)})
+    };
+    let with = |id: u8, attributes: &Value, events: &[Value], links: &[Value]| {
+        let mut it = span(id, 0, attributes);
+        it["events"] = events.into();
+        it["links"] = links.into();
+        it
+    };
+    let spans = [
+        with(
+            1,
+            &json!({"n": 2}),
+            &[event(1, &json!({"a": "x", "n": 1})), event(2, &json!({"a": "y", "n": [2, 3]}))],
+            &[link(0xa, &json!({"a": 1})), link(0xb, &json!({}))],
+        ),
+        with(2, &json!({"n": 1}), &[event(2, &json!({"a": "x", "n": 2.5}))], &[]),
+        with(3, &json!({}), &[], &[link(0xb, &json!({"a": 1}))]),
+    ];
+    let table = table(&[vec![resource(&json!({}), &spans)]]);
+    for (query, ids) in [
+        ("{ event:name = `e2` && event.a = `x` }", vec![1, 2]),
+        ("{ event(event:name = `e2` && event.a = `x`) }", vec![2]),
+        ("{ event(event:name = `e1` && event.a = `x`) }", vec![1]),
+        ("{ event(event.n = 3 && event.n != 1) }", vec![]),
+        ("{ event(event.n = 3 && event.n = 2) }", vec![1]),
+        ("{ event(event.a != `x`) }", vec![1]),
+        ("{ !event(event.a = `x`) }", vec![3]),
+        ("{ event(!(event.a = `x`)) }", vec![1]),
+        ("{ event(event.a = nil) }", vec![]),
+        ("{ event(event.a != nil && event:name = `e2`) }", vec![1, 2]),
+        ("{ event(event.n > span.n) }", vec![1, 2]),
+        ("{ event(event.n > 2.0 && event.n > span.n && duration = 2ms) }", vec![2]),
+        ("{ event(event.n * 2 = span.n) }", vec![1]),
+        ("{ event(event.a = event.a && span.n = 2) }", vec![1]),
+        ("{ event(true) }", vec![1, 2]),
+        ("{ link(true) }", vec![1, 3]),
+        ("{ event(link.a = 1 && event.a = `y`) }", vec![1]),
+        ("{ link:spanID = `b` && link.a = 1 }", vec![1, 3]),
+        ("{ link(link:spanID = `b` && link.a = 1) }", vec![3]),
+        ("{ link(link:traceID = `a` && link.a = 1) }", vec![1]),
+        ("{ link(link.a = nil) }", vec![1]),
+        ("{ event(event.a = `x` || event.a = `z`) && span.n = 1 }", vec![2]),
+    ] {
+        assert_eq!(found(query, &table), ids, "{query}");
+    }
+}
+
+#[test]
 fn traces_without_a_span_like_this_are_found_and_add_no_spans_to_others() {
     let of = |id, attributes: &Value| resource(&json!({}), &[span(id, 0, attributes), span(id + 1, id, &json!({}))]);
     let table =

@@ -1,10 +1,13 @@
 //! Field expressions: what stands between `{` and `}`.
 
 use super::{Parser, Result};
-use crate::traceql::field::{Field, Intrinsic};
+use crate::traceql::field::{Field, Intrinsic, Scope};
 use crate::traceql::lexer::Token;
 use crate::traceql::operator::{BinaryOp, UnaryOp};
 use crate::traceql::syntax::Expr;
+
+const FIELD: &str =
+    "an attribute (.x, span.x, resource.x), an intrinsic (name, status, duration, …) or a value";
 
 /// Level of the prefix `!`: it takes in `*` and `^` to its right, and nothing looser.
 const NOT_LEVEL: u8 = 6;
@@ -36,6 +39,17 @@ impl Parser<'_> {
         })
     }
 
+    /// Reads `event(…)` or `link(…)`; the word is next.
+    fn one_of(&mut self, scope: Scope) -> Result<Expr> {
+        let first = self.at;
+        self.beyond_tempo.get_or_insert(self.unknown_identifier(scope.as_str(), FIELD));
+        self.count_operator()?;
+        self.at += 2;
+        let inner = self.climb(0)?;
+        self.expect(")", "an operator or )")?;
+        Ok(self.made(first, Expr::OneOf(scope, Box::new(inner))))
+    }
+
     /// Notes where an expression stands: from the token `first` up to here.
     fn made(&mut self, first: usize, it: Expr) -> Expr {
         let span = self.since(first);
@@ -64,6 +78,9 @@ impl Parser<'_> {
             self.at += 1;
             return Ok(self.made(first, Expr::Literal(literal)));
         }
+        if let Some(scope) = self.word().and_then(Scope::of_several).filter(|_| self.is_call()) {
+            return self.one_of(scope);
+        }
         match self.peek() {
             Token::Attribute(attribute) => {
                 let field = Field::Attribute(attribute.clone());
@@ -72,10 +89,7 @@ impl Parser<'_> {
             }
             Token::Word(word) => {
                 let Some(intrinsic) = Intrinsic::from_name(word) else {
-                    return Err(self.unknown_identifier(
-                        word,
-                        "an attribute (.x, span.x, resource.x), an intrinsic (name, status, duration, …) or a value",
-                    ));
+                    return Err(self.unknown_identifier(word, FIELD));
                 };
                 self.at += 1;
                 Ok(self.made(first, Expr::Field(Field::Intrinsic(intrinsic))))

@@ -6,7 +6,7 @@ use super::rewrite::Rewriter;
 use super::{Condition, Expr, FieldId, Matcher, Plan, ScalarPlan, Source, SpansetPlan, StagePlan, Visible};
 use crate::traceql::arithmetic;
 use crate::traceql::error::QueryError;
-use crate::traceql::field::Field;
+use crate::traceql::field::{Field, Intrinsic, Scope};
 use crate::traceql::operator::{BinaryOp, Compare, SpansetOp, UnaryOp};
 use crate::traceql::syntax::{self, Aggregate, Metrics, Query, Root, Scalar, Spansets, Stage};
 use crate::traceql::validate::regex;
@@ -178,6 +178,12 @@ impl Builder {
                 self.comparison(*op, left, right)?
             }
             syntax::Expr::Binary { .. } => self.expression(it)?,
+            syntax::Expr::OneOf(scope, inner) => {
+                // So that events and links are read also where nothing of theirs is asked. No value of it is seen.
+                let any = if *scope == Scope::Link { Intrinsic::LinkSpanId } else { Intrinsic::EventTime };
+                self.find(&Field::Intrinsic(any));
+                Expr::OneOf(*scope, Box::new(self.expression(inner)?))
+            }
             syntax::Expr::Unary(UnaryOp::Not, inner) => match self.expression(inner)? {
                 Expr::Constant(Literal::Bool(value)) => Expr::Constant(Literal::Bool(!value)),
                 inner => Expr::Not(Box::new(inner)),
@@ -274,7 +280,7 @@ impl Builder {
 fn is_constant(it: &syntax::Expr) -> bool {
     match it {
         syntax::Expr::Literal(_) => true,
-        syntax::Expr::Field(_) => false,
+        syntax::Expr::Field(_) | syntax::Expr::OneOf(..) => false,
         syntax::Expr::Unary(_, inner) => is_constant(inner),
         syntax::Expr::Binary { left, right, .. } => is_constant(left) && is_constant(right),
     }

@@ -111,6 +111,7 @@ impl<'s> Rewriter<'s> {
                 Expr::All,
             ),
             Expr::Not(inner) => Expr::Not(Box::new(self.expr(*inner))),
+            Expr::OneOf(scope, inner) => Expr::OneOf(scope, Box::new(self.expr(*inner))),
             Expr::Negative(inner) => Expr::Negative(Box::new(self.expr(*inner))),
             Expr::Binary(op, sides) => Expr::Binary(op, Box::new((*sides).map(|side| self.expr(side)))),
             Expr::Test(id, condition) => Expr::Test(id, self.among_alternatives(id, condition)),

@@ -77,6 +77,8 @@ fn expr() -> impl Strategy<Value = Expr> {
                 left: Box::new(left),
                 right: Box::new(right)
             }),
+            1 => (prop::sample::select(vec![Scope::Event, Scope::Link]), inner.clone())
+                .prop_map(|(scope, inner)| Expr::OneOf(scope, Box::new(inner))),
             1 => inner.clone().prop_map(|inner| Expr::Unary(UnaryOp::Not, Box::new(inner))),
             1 => inner.prop_map(|inner| Expr::Unary(UnaryOp::Neg, Box::new(inner))),
         ]

@@ -59,6 +59,7 @@ enum Above {
 }
 
 /// Who is whose child, for spans that a root reaches.
+#[derive(Clone)]
 struct Tree {
     parent: Vec<Above>,
     left: Vec<i64>,
@@ -274,8 +275,24 @@ impl Search<'_> {
             Expr::Binary { op: BinaryOp::Compare(op), left, right } => {
                 self.comparison(*op, left, right, span)
             }
+            Expr::OneOf(scope, inner) => {
+                let it = &self.trace.spans[span];
+                let count = if *scope == Scope::Event { it.events.len() } else { it.links.len() };
+                (0..count).any(|one| self.with_one(*scope, span, one, |alone| alone.is_true(inner, span)))
+            }
             Expr::Unary(UnaryOp::Neg, _) | Expr::Binary { .. } => false,
         }
+    }
+
+    /// Asks a trace in which a span has but one of its events or links.
+    fn with_one(&self, scope: Scope, span: usize, one: usize, ask: impl Fn(&Search<'_>) -> bool) -> bool {
+        let mut trace = self.trace.clone();
+        let it = &mut trace.spans[span];
+        match scope {
+            Scope::Event => it.events = vec![it.events[one].clone()],
+            _ => it.links = vec![it.links[one].clone()],
+        }
+        ask(&Search { trace: &trace, tree: self.tree.clone(), uses: self.uses })
     }
 
     fn comparison(&self, op: Compare, left: &Expr, right: &Expr, span: usize) -> bool {
@@ -484,7 +501,7 @@ fn test<'q>(op: Compare, left: &'q Expr, right: &'q Expr) -> Option<(&'q Field, 
 fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(_) => true,
-        Expr::Field(_) => false,
+        Expr::Field(_) | Expr::OneOf(..) => false,
         Expr::Unary(_, inner) => is_constant(inner),
         Expr::Binary { left, right, .. } => is_constant(left) && is_constant(right),
     }
@@ -541,7 +558,7 @@ fn uses_of<'q>(expr: &'q Expr, uses: &mut Uses<'q>) {
     match expr {
         Expr::Literal(_) => {}
         Expr::Field(field) => uses.push((field, None)),
-        Expr::Unary(_, inner) => uses_of(inner, uses),
+        Expr::Unary(_, inner) | Expr::OneOf(_, inner) => uses_of(inner, uses),
         Expr::Binary { op, left, right } => {
             let asked = match op {
                 BinaryOp::Compare(op) => test(*op, left, right),

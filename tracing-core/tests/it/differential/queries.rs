@@ -76,13 +76,27 @@ fn boolean(random: &mut Random, depth: usize) -> String {
     if depth == 0 {
         return test(random);
     }
-    match random.below(8) {
+    match random.below(9) {
+        8 => one_of(random, depth - 1),
         0 => format!("!({})", boolean(random, depth - 1)),
         1 => (*random.pick(&["true", "false", "!.a", ".b", "1 = 1", "\"x\" =~ \"y|x\""])).to_owned(),
         2..=4 => format!("({} && {})", boolean(random, depth - 1), boolean(random, depth - 1)),
         5 | 6 => format!("({} || {})", boolean(random, depth - 1), boolean(random, depth - 1)),
         _ => test(random),
     }
+}
+
+/// Conditions of one event or link, some of which look at others or at the span.
+fn one_of(random: &mut Random, depth: usize) -> String {
+    let scope = *random.pick(&["event", "link"]);
+    let (key, other) = (*random.pick(&KEYS), *random.pick(&KEYS));
+    let first = match random.below(4) {
+        0 => format!("{scope}.{key} {} {scope}.{other}", comparison(random)),
+        1 => format!("!({scope}.{key} {} {})", comparison(random), value(random)),
+        2 => format!("{scope}.{key} {} nil", *random.pick(&["=", "!="])),
+        _ => format!("{scope}.{key} {} {}", comparison(random), value(random)),
+    };
+    format!("{scope}({first} && {})", boolean(random, depth))
 }
 
 fn test(random: &mut Random) -> String {
