@@ -12,6 +12,8 @@ pub enum Field {
     Attribute(Attribute),
     /// A property that every span, or its trace, event, link or scope, has.
     Intrinsic(Intrinsic),
+    /// `parent:name`: one of those of the span itself that the parent span has.
+    OfParent(Intrinsic),
 }
 
 /// An attribute, by where it stands and its name.
@@ -19,7 +21,7 @@ pub enum Field {
 pub struct Attribute {
     /// Where to look.
     pub scope: Scope,
-    /// Of the parent span (`parent.x`), which is read and refused.
+    /// Of the parent span (`parent.x`).
     pub of_parent: bool,
     /// The name, without quotes.
     pub name: String,
@@ -117,13 +119,41 @@ const NAMES: [(Intrinsic, &[&str], Type); 22] = [
     (Intrinsic::Parent, &["parent"], Type::Nil),
 ];
 
+/// What stands before an intrinsic of the parent span.
+const PARENT: &str = "parent:";
+
+/// The name of an intrinsic of the span itself behind its `span:`.
+fn own_name((_, names, _): &(Intrinsic, &[&'static str], Type)) -> Option<&'static str> {
+    names.iter().find_map(|name| name.strip_prefix("span:"))
+}
+
 impl Field {
     /// What is known of the value before it is looked up.
     #[must_use]
     pub fn kind(&self) -> Type {
         match self {
             Self::Attribute(_) => Type::Attribute,
-            Self::Intrinsic(intrinsic) => intrinsic.kind(),
+            Self::Intrinsic(intrinsic) | Self::OfParent(intrinsic) => intrinsic.kind(),
+        }
+    }
+
+    /// The intrinsic of a name, in any spelling.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        match name.strip_prefix(PARENT) {
+            None => Intrinsic::from_name(name).map(Self::Intrinsic),
+            Some(of) => NAMES.iter().find(|it| own_name(it) == Some(of)).map(|(it, ..)| Self::OfParent(*it)),
+        }
+    }
+
+    /// What is asked of the parent, where something is.
+    #[must_use]
+    pub fn of_parent(&self) -> Option<Self> {
+        match self {
+            Self::OfParent(intrinsic) => Some(Self::Intrinsic(*intrinsic)),
+            Self::Attribute(attribute) if attribute.of_parent => {
+                Some(Self::Attribute(Attribute { of_parent: false, ..attribute.clone() }))
+            }
+            Self::Attribute(_) | Self::Intrinsic(_) => None,
         }
     }
 
@@ -132,7 +162,7 @@ impl Field {
     pub fn shown_name(&self) -> &str {
         match self {
             Self::Attribute(attribute) => &attribute.name,
-            Self::Intrinsic(intrinsic) => intrinsic.as_str(),
+            Self::Intrinsic(intrinsic) | Self::OfParent(intrinsic) => intrinsic.as_str(),
         }
     }
 }
@@ -204,6 +234,10 @@ impl fmt::Display for Field {
         match self {
             Self::Attribute(attribute) => attribute.fmt(f),
             Self::Intrinsic(intrinsic) => f.write_str(intrinsic.as_str()),
+            Self::OfParent(intrinsic) => {
+                let name = NAMES.iter().find(|(it, ..)| it == intrinsic).and_then(own_name);
+                write!(f, "{PARENT}{}", name.unwrap_or_default())
+            }
         }
     }
 }

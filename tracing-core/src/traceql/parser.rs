@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::error::{Problem, QueryError};
-use super::field::{Field, Intrinsic};
+use super::field::Field;
 use super::lexer::{Spanned, Token, lex};
 use super::places::Places;
 use super::syntax::{Hint, Query, Root, Stage};
@@ -210,15 +210,23 @@ impl<'a> Parser<'a> {
 
     /// Reads an attribute or an intrinsic.
     fn field(&mut self) -> Result<Field> {
-        let expected = "an attribute (.x, span.x, resource.x) or an intrinsic (name, status, duration, …)";
+        self.field_or("an attribute (.x, span.x, resource.x) or an intrinsic (name, status, duration, …)")
+    }
+
+    /// The same, where something else might stand too.
+    fn field_or(&mut self, expected: &str) -> Result<Field> {
         let field = match self.peek() {
             Token::Attribute(attribute) => Field::Attribute(attribute.clone()),
-            Token::Word(word) => match Intrinsic::from_name(word) {
-                Some(intrinsic) => Field::Intrinsic(intrinsic),
+            Token::Word(word) => match Field::from_name(word) {
+                Some(field) => field,
                 None => return Err(self.unknown_identifier(word, expected)),
             },
             _ => return Err(self.unexpected(expected)),
         };
+        if field.of_parent().is_some() {
+            let refused = QueryError::new(Problem::NotAnswered, "parent not yet supported");
+            self.beyond_tempo.get_or_insert(refused.placed(self.text, self.span()));
+        }
         self.at += 1;
         Ok(field)
     }

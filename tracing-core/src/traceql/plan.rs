@@ -43,6 +43,8 @@ pub type FieldId = usize;
 pub struct Source {
     /// The field.
     pub field: Field,
+    /// Whether it is looked at on the span's parent.
+    pub of_parent: bool,
     /// Which values are seen.
     pub visible: Visible,
     /// Whether an answer shows `nil` for a span without the field: the query asks for `= nil`.

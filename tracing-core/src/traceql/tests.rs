@@ -66,6 +66,8 @@ fn the_whole_grammar_is_read_and_prints_as_it_reads() {
         "{ } | compare({ status = error }, 10, 1, 2)",
         "{ .a = minInt || .a = -1.5 || .a = 1e300 }",
         "{ .a = \"`\" }",
+        "{ parent:name = `x` && parent:duration > 1s && parent.span.a = parent.resource.b }",
+        "{ parent.a != nil } | by(parent:status) | select(parent:statusMessage, parent:childCount)",
         "{ !event(event:name = `x` && !(event.a || .b)) = link(true) }",
         "({ } | count()) > ({ .a } | count())",
         "{ } | count() + 1 > 2",
@@ -100,6 +102,9 @@ fn what_is_no_traceql_is_refused() {
         "{ nonsense = 1 }",
         "{ childCount > 1 }",
         "{ span:nonsense = 1 }",
+        "{ parent:nonsense = 1 }",
+        "{ parent:rootName = `x` }",
+        "{ parent: = 1 }",
         "{ 1 + }",
         "{ (.a }",
         "{ .a } | ",
@@ -179,6 +184,21 @@ fn conditions_of_one_event_are_read_and_refused_where_tempos_rules_are_asked_for
 }
 
 #[test]
+fn the_parent_is_asked_and_refused_where_tempos_rules_are_asked_for() {
+    for text in [
+        "{ parent.a = 1 }",
+        "{ parent.resource.a = 1 } | count() > 1",
+        "{ } | select(parent.span.a)",
+        "{ } | rate() by (parent.a)",
+        "{ 1 < parent:childCount }",
+    ] {
+        parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let refused = parse_strict(text).expect_err(text);
+        assert_eq!(refused.message(), "parent not yet supported", "{text}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_in_tempos_words() {
     for (text, words) in [
         ("{ 1 + `foo` = 2 }", "binary operations must operate on the same type: 1 + `foo`"),
@@ -201,7 +221,8 @@ fn what_makes_no_sense_is_refused_in_tempos_words() {
         ("{ nil = status }", "status=nil is not valid because intrinsics cannot be nil"),
         ("{ resource.service.name = nil }", "resource.service.name=nil is not valid"),
         ("{ .a < nil }", "illegal operation for the given types"),
-        ("{ parent.a = 1 }", "parent not yet supported"),
+        ("{ parent:name = nil }", "parent:name=nil is not valid because intrinsics cannot be nil"),
+        ("{ parent:kind = `server` }", "binary operations must operate on the same type"),
         ("{ parent = nil }", "parent not yet supported"),
         ("{} | count() > `x`", "binary operations must operate on the same type"),
         ("{} | max(name) > 1", "aggregate field expressions must resolve to a number type"),

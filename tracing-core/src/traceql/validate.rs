@@ -121,7 +121,7 @@ fn spansets(it: &Spansets) -> Result<'_, ()> {
 
 fn field(it: &Field) -> Result<'_, ()> {
     match it {
-        Field::Attribute(Attribute { of_parent: true, .. }) | Field::Intrinsic(Intrinsic::Parent) => {
+        Field::Intrinsic(Intrinsic::Parent) => {
             Err(QueryError::new(Problem::NotAnswered, "parent not yet supported").into())
         }
         _ => Ok(()),
@@ -232,7 +232,7 @@ fn nil<'q>(it: &'q Expr, op: BinaryOp, left: &'q Expr, right: &'q Expr) -> Resul
     if op == BinaryOp::Compare(Compare::Eq) {
         for side in [left, right] {
             match side {
-                Expr::Field(of @ Field::Intrinsic(_)) => {
+                Expr::Field(of @ (Field::Intrinsic(_) | Field::OfParent(_))) => {
                     return Err(invalid(format!("{of}=nil is not valid because intrinsics cannot be nil")));
                 }
                 Expr::Field(of) if is_service_name(of) => {

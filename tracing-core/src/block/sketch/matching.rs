@@ -124,7 +124,7 @@ impl Asking<'_> {
         let numbers = &self.sketch.numbers;
         match self.asked(id) {
             None => true,
-            Some(Asked::Intrinsic(intrinsic)) => match intrinsic {
+            Some(Asked::Intrinsic(intrinsic) | Asked::OfParent(intrinsic)) => match intrinsic {
                 Intrinsic::EventName | Intrinsic::EventTime => numbers.events,
                 Intrinsic::LinkTraceId | Intrinsic::LinkSpanId => numbers.links,
                 _ => true,
@@ -152,7 +152,7 @@ impl Asking<'_> {
                     field.may_satisfy(condition, &self.sketch.filter)
                 })
             }),
-            Some(Asked::Intrinsic(intrinsic)) => self.test_intrinsic(*intrinsic, condition),
+            Some(Asked::Intrinsic(intrinsic) | Asked::OfParent(intrinsic)) => self.test_intrinsic(*intrinsic, condition),
         }
     }
 

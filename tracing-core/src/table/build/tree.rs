@@ -12,7 +12,8 @@ use crate::table::columns::Spans;
 
 const CLIENT: u8 = 3;
 const SERVER: u8 = 2;
-const NONE: u32 = u32::MAX;
+/// No row.
+pub(crate) const NO_ROW: u32 = u32::MAX;
 
 /// Who is whose parent, in one trace after the other.
 #[derive(Debug, Default)]
@@ -61,9 +62,9 @@ impl Scratch {
     /// Works out the children of each span, and puts the roots on the stack.
     fn link(&mut self, parents: &[SpanId], kinds: &[u8]) {
         self.first_child.clear();
-        self.first_child.resize(parents.len(), NONE);
+        self.first_child.resize(parents.len(), NO_ROW);
         self.next_sibling.clear();
-        self.next_sibling.resize(parents.len(), NONE);
+        self.next_sibling.resize(parents.len(), NO_ROW);
         self.stack.clear();
         for (row, (&parent, &kind)) in parents.iter().zip(kinds).enumerate().rev() {
             if parent.is_zero() {
@@ -75,6 +76,26 @@ impl Scratch {
                 *next = std::mem::replace(head, row as u32);
             }
         }
+    }
+
+    /// Appends the row of the parent of each of the spans `rows`, which are one trace, or [`NO_ROW`]. By ids alone: a
+    /// parent is one also where no root reaches it. Nobody has one where an id stands more than twice.
+    pub(crate) fn parents(
+        &mut self,
+        (ids, parents, kinds): (&[SpanId], &[SpanId], &[u8]),
+        rows: Range<usize>,
+        to: &mut Vec<u32>,
+    ) {
+        let first = rows.start as u32;
+        let kinds = kinds.get(rows.clone()).unwrap_or_default();
+        let parents = parents.get(rows.clone()).unwrap_or_default();
+        let ambiguous = self.index(ids.get(rows.clone()).unwrap_or_default());
+        let end = to.len() + rows.len();
+        for ((row, parent), kind) in (0..).zip(parents).zip(kinds).filter(|_| !ambiguous) {
+            let above = if parent.is_zero() { None } else { self.parent(*parent, *kind, kinds) };
+            to.push(above.filter(|above| *above != row).map_or(NO_ROW, |above| first + above));
+        }
+        to.resize(end, NO_ROW);
     }
 
     /// Appends how many children each of the spans `rows`, which are one trace, has: also where no root
@@ -129,7 +150,7 @@ impl Scratch {
                 }
             }
             let below = *child;
-            if below == NONE {
+            if below == NO_ROW {
                 if let Some(out) = right.get_mut(at) {
                     *out = counter;
                 }
@@ -137,7 +158,7 @@ impl Scratch {
                 self.stack.pop();
                 continue;
             }
-            *child = self.next_sibling.get(below as usize).copied().unwrap_or(NONE);
+            *child = self.next_sibling.get(below as usize).copied().unwrap_or(NO_ROW);
             if let Some(of) = parent.get_mut(below as usize) {
                 *of = *entered;
             }

@@ -57,7 +57,7 @@ impl Context<'_> {
             attributes: Vec::new(),
         };
         for source in &self.plan.sources {
-            if has_field_of_its_own(&source.field) {
+            if !source.of_parent && has_field_of_its_own(&source.field) {
                 continue;
             }
             let value = match self.find(source, span.into()) {
@@ -71,13 +71,14 @@ impl Context<'_> {
                 },
                 Found::Many(data) => OwnedValue::Array(data.into_iter().map(Datum::owned).collect()),
             };
-            if source.field == Field::Intrinsic(Intrinsic::Name) {
+            if source.field == Field::Intrinsic(Intrinsic::Name) && !source.of_parent {
                 if let OwnedValue::String(name) = value {
                     hit.name = name;
                 }
                 continue;
             }
-            let shown = (source.field.shown_name().to_owned(), value);
+            let name = source.field.shown_name();
+            let shown = (if source.of_parent { format!("parent.{name}") } else { name.to_owned() }, value);
             // `.x` and `span.x` of one query are one value.
             let unscoped = attribute(&source.field).is_some_and(|attribute| attribute.scope == Scope::Any);
             if !(unscoped && hit.attributes.contains(&shown)) {
@@ -122,6 +123,6 @@ fn has_field_of_its_own(field: &Field) -> bool {
 fn is_of_several(field: &Field) -> bool {
     match field {
         Field::Attribute(attribute) => matches!(attribute.scope, Scope::Event | Scope::Link),
-        Field::Intrinsic(_) => true,
+        Field::Intrinsic(_) | Field::OfParent(_) => true,
     }
 }

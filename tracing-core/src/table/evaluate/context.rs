@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 
+use crate::table::build::{NO_ROW, Tree};
 use crate::table::view::Entries;
 use crate::table::{Bitmap, Level, Offsets, View};
 use crate::traceql::{Attribute, Field, Intrinsic, Plan, Scope, Source};
@@ -15,6 +16,7 @@ pub(crate) struct Context<'a> {
     scope: Cell<usize>,
     resource: Cell<usize>,
     child: Cell<usize>,
+    parents: OnceCell<Vec<u32>>,
     children: OnceCell<Vec<u32>>,
 }
 
@@ -43,8 +45,9 @@ pub(crate) enum Place {
 
 impl<'a> Context<'a> {
     pub(crate) fn new(plan: &'a Plan, view: View<'a>) -> Self {
-        let (trace, scope, resource, child, children) = Default::default();
-        Self { plan, view, trace, scope, resource, child, children }
+        let (trace, scope, resource, child) = Default::default();
+        let (parents, children) = Default::default();
+        Self { plan, view, trace, scope, resource, child, parents, children }
     }
 
     pub(crate) fn source(&self, id: usize) -> Option<&'a Source> {
@@ -64,6 +67,39 @@ impl<'a> Context<'a> {
     /// The resource of a span.
     pub(crate) fn resource_of(&self, span: usize) -> usize {
         owner(self.view.scopes, &self.resource, self.scope_of(span))
+    }
+
+    /// The parent of each span, by ids, or [`NO_ROW`].
+    fn parents(&self) -> &[u32] {
+        self.parents.get_or_init(|| {
+            let view = &self.view;
+            let (mut parents, mut tree) = (Vec::new(), Tree::default());
+            for trace in 0..view.trace_count() {
+                let columns = (view.span_ids, view.parent_ids, view.kinds);
+                tree.parents(columns, view.spans_of_trace(trace), &mut parents);
+            }
+            parents
+        })
+    }
+
+    /// The parent of a span, where it is among its trace's spans.
+    pub(crate) fn parent_of(&self, span: usize) -> Option<usize> {
+        self.parents().get(span).filter(|parent| **parent != NO_ROW).map(|parent| *parent as usize)
+    }
+
+    /// The parents of some spans.
+    pub(crate) fn parents_of(&self, spans: &Bitmap) -> Bitmap {
+        let mut parents = Bitmap::none(self.view.span_count());
+        spans.iter().filter_map(|span| self.parent_of(span)).for_each(|parent| parents.set(parent));
+        parents
+    }
+
+    /// The children of some spans.
+    pub(crate) fn children_of(&self, spans: &Bitmap) -> Bitmap {
+        let mut children = Bitmap::none(self.view.span_count());
+        let is_child = |span: &usize| self.parent_of(*span).is_some_and(|parent| spans.get(parent));
+        (0..self.view.span_count()).filter(is_child).for_each(|child| children.set(child));
+        children
     }
 
     /// How many spans name each span as their parent, by the nested sets.
@@ -175,8 +211,13 @@ impl<'a> Context<'a> {
     }
 }
 
+/// The level at which a field has several values a span, of which one may be looked at alone.
+pub(crate) fn child_level(source: &Source) -> Option<Level> {
+    if source.of_parent { None } else { several(&source.field) }
+}
+
 /// The level at which a field has several values a span.
-pub(crate) fn child_level(field: &Field) -> Option<Level> {
+pub(crate) fn several(field: &Field) -> Option<Level> {
     match field {
         Field::Attribute(Attribute { scope: Scope::Event, .. })
         | Field::Intrinsic(Intrinsic::EventName | Intrinsic::EventTime) => Some(Level::Event),
@@ -208,7 +249,7 @@ pub(crate) fn is_service(level: Level, attribute: &Attribute) -> bool {
 pub(crate) fn attribute(field: &Field) -> Option<&Attribute> {
     match field {
         Field::Attribute(attribute) => Some(attribute),
-        Field::Intrinsic(_) => None,
+        Field::Intrinsic(_) | Field::OfParent(_) => None,
     }
 }
 

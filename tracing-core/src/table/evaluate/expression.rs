@@ -32,8 +32,8 @@ impl<'a> Context<'a> {
             Expr::Constant(_) | Expr::Negative(_) => Bitmap::none(rows),
             Expr::Field(id) => asked(id, &|source| self.is(at, source, true, among)),
             Expr::Test(id, condition) => asked(id, &|source| self.test(at, source, condition, among)),
-            Expr::Exists(id) => asked(id, &|source| self.exists(at, &source.field)),
-            Expr::Missing(id) => asked(id, &|source| self.missing(at, &source.field)),
+            Expr::Exists(id) => asked(id, &|source| self.exists(at, source)),
+            Expr::Missing(id) => asked(id, &|source| self.missing(at, source)),
             Expr::All(all) => {
                 let mut left = among.clone();
                 let mut all: Vec<_> = all.iter().collect();
@@ -81,6 +81,7 @@ impl<'a> Context<'a> {
             Expr::Constant(_) => 0,
             Expr::Field(id) | Expr::Test(id, _) | Expr::Exists(id) | Expr::Missing(id) => {
                 self.source(*id).map_or(0, |source| match &source.field {
+                    _ if source.of_parent => 6,
                     Field::Attribute(attribute) => match attribute.scope {
                         Scope::Resource | Scope::Instrumentation => 1,
                         Scope::Span => 3,
@@ -96,7 +97,7 @@ impl<'a> Context<'a> {
                         | Intrinsic::ScopeName
                         | Intrinsic::ScopeVersion,
                     ) => 1,
-                    Field::Intrinsic(_) => 2,
+                    Field::Intrinsic(_) | Field::OfParent(_) => 2,
                 })
             }
             Expr::OneOf(..) => 6,

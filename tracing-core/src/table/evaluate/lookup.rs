@@ -53,8 +53,15 @@ impl<'t> Found<'t> {
 impl<'a> Context<'a> {
     /// The values that a query sees of a field at a span.
     pub(crate) fn find(&self, source: &Source, spot: Spot) -> Found<'a> {
+        let spot = match source.of_parent {
+            false => spot,
+            true => match self.parent_of(spot.span) {
+                Some(parent) => parent.into(),
+                None => return Found::Nothing,
+            },
+        };
         match &source.field {
-            Field::Intrinsic(intrinsic) => self.find_intrinsic(*intrinsic, source, spot),
+            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => self.find_intrinsic(*intrinsic, source, spot),
             Field::Attribute(attribute) => match Place::of(attribute.scope) {
                 Place::At(level) => self.find_at(level, attribute, source, spot),
                 Place::SpanOrResource if self.has(Level::Span, attribute, spot) => {

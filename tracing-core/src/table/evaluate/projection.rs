@@ -35,8 +35,11 @@ struct Wanted {
 impl Wanted {
     fn sources(&mut self, plan: &Plan) {
         for source in &plan.sources {
+            if source.of_parent {
+                self.columns.extend([Column::SpanId, Column::ParentSpanId, Column::Kind]);
+            }
             match &source.field {
-                Field::Intrinsic(intrinsic) => self.columns.extend(columns(*intrinsic)),
+                Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => self.columns.extend(columns(*intrinsic)),
                 Field::Attribute(attribute) => match Place::of(attribute.scope) {
                     Place::At(level) => self.attribute(level, &attribute.name),
                     Place::SpanOrResource => {

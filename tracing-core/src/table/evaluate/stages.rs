@@ -66,7 +66,8 @@ impl<'a> Context<'a> {
     /// The column that an expression is alone a value of, where spans with equal codes have equal values.
     fn column(&self, of: &Expr) -> Option<&'a ValueColumn> {
         let Expr::Field(id) = of else { return None };
-        let column = match &self.source(*id)?.field {
+        let source = self.source(*id).filter(|source| !source.of_parent)?;
+        let column = match &source.field {
             Field::Attribute(attribute) if attribute.scope == Scope::Span => {
                 match self.entries(Level::Span, attribute) {
                     Entries::Column(column) => column,

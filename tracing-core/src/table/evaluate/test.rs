@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::context::{Context, Place, attribute, child_level, is_service};
+use super::context::{Context, Place, attribute, child_level, is_service, several};
 use super::lookup;
 use super::value::{Datum, is_searchable, is_visible, satisfies, value_satisfies};
 use crate::table::view::Texts;
@@ -16,7 +16,7 @@ impl Context<'_> {
     /// The rows of a level, spans, events or links, for which `field op constant` holds, right at least for
     /// those `among`.
     pub(crate) fn test(&self, at: Level, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
-        match child_level(&source.field) {
+        match child_level(source) {
             _ if at == Level::Span => self.test_spans(source, condition, among),
             Some(level) if level == at => self.test_children(level, source, condition),
             _ => self.rows_below(at, &self.test_spans(source, condition, &self.spans_of(at, among))),
@@ -24,36 +24,46 @@ impl Context<'_> {
     }
 
     /// The rows that have a value for the field.
-    pub(crate) fn exists(&self, at: Level, field: &Field) -> Bitmap {
-        match child_level(field) {
-            _ if at == Level::Span => self.exists_on_spans(field),
-            Some(level) if level == at => match attribute(field) {
+    pub(crate) fn exists(&self, at: Level, source: &Source) -> Bitmap {
+        match child_level(source) {
+            _ if at == Level::Span => self.exists_on_spans(source),
+            Some(level) if level == at => match attribute(&source.field) {
                 Some(attribute) => self.rows_with(level, attribute),
                 None => Bitmap::all(self.rows(level)),
             },
-            _ => self.rows_below(at, &self.exists_on_spans(field)),
+            _ => self.rows_below(at, &self.exists_on_spans(source)),
         }
     }
 
-    /// The rows without a value for the field; of an event or link, the spans that have some and none with it.
-    pub(crate) fn missing(&self, at: Level, field: &Field) -> Bitmap {
-        match child_level(field) {
-            Some(level) if level == at => {
-                let mut rows = self.exists(at, field);
-                rows.not();
-                rows
-            }
-            level => {
-                let mut spans = self.spans_with(level.unwrap_or(Level::Span));
-                spans.and_not(&self.exists_on_spans(field));
-                if at == Level::Span { spans } else { self.rows_below(at, &spans) }
-            }
+    /// The rows without a value for the field; of an event, a link or a parent, the spans that have one and none
+    /// with it.
+    pub(crate) fn missing(&self, at: Level, source: &Source) -> Bitmap {
+        if child_level(source) == Some(at) {
+            let mut rows = self.exists(at, source);
+            rows.not();
+            return rows;
         }
+        let mut spans = self.spans_with(several(&source.field).unwrap_or(Level::Span));
+        spans.and_not(&self.exists_there(&source.field));
+        if source.of_parent {
+            spans = self.children_of(&spans);
+        }
+        if at == Level::Span { spans } else { self.rows_below(at, &spans) }
     }
 
     fn test_spans(&self, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
+        if source.of_parent {
+            return self.children_of(&self.test_there(source, condition, &self.parents_of(among)));
+        }
+        self.test_there(source, condition, among)
+    }
+
+    /// As [`Self::test_spans`], for spans that the field is looked at on.
+    fn test_there(&self, source: &Source, condition: &Condition, among: &Bitmap) -> Bitmap {
         match &source.field {
-            Field::Intrinsic(intrinsic) => self.test_intrinsic(*intrinsic, source, condition, among),
+            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {
+                self.test_intrinsic(*intrinsic, source, condition, among)
+            }
             Field::Attribute(attribute) => match Place::of(attribute.scope) {
                 Place::At(level) => self.test_at(level, attribute, source, condition, among),
                 Place::SpanOrResource => {
@@ -68,9 +78,14 @@ impl Context<'_> {
         }
     }
 
-    fn exists_on_spans(&self, field: &Field) -> Bitmap {
+    fn exists_on_spans(&self, source: &Source) -> Bitmap {
+        let there = self.exists_there(&source.field);
+        if source.of_parent { self.children_of(&there) } else { there }
+    }
+
+    fn exists_there(&self, field: &Field) -> Bitmap {
         let Some(attribute) = attribute(field) else {
-            return self.spans_with(child_level(field).unwrap_or(Level::Span));
+            return self.spans_with(several(field).unwrap_or(Level::Span));
         };
         match Place::of(attribute.scope) {
             Place::At(level) => self.exists_at(level, attribute),
@@ -146,7 +161,7 @@ impl Context<'_> {
             }
             Field::Intrinsic(Intrinsic::LinkTraceId) => ids(view.link_trace_ids),
             Field::Intrinsic(Intrinsic::LinkSpanId) => ids(view.link_span_ids),
-            Field::Intrinsic(_) => Bitmap::none(self.rows(level)),
+            Field::Intrinsic(_) | Field::OfParent(_) => Bitmap::none(self.rows(level)),
         }
     }
 

@@ -295,6 +295,51 @@ fn stages_group_aggregate_and_filter_the_spans_of_a_trace() {
 }
 
 #[test]
+fn the_parent_is_looked_at_where_it_is_there_whether_or_not_a_root_is() {
+    let of = |id, parent, it: Value| span(id, parent, &it);
+    let first = [of(1, 0, json!({"n": 1})), of(2, 1, json!({"n": 2, "m": "x"})), of(3, 2, json!({}))];
+    let second = [of(4, 99, json!({"n": 4})), of(5, 4, json!({"n": 2.5})), of(6, 6, json!({"n": 6}))];
+    let mut with_event = of(7, 3, json!({}));
+    with_event["kind"] = json!(3);
+    let third = [with_event];
+    let table = table(&[vec![
+        resource(&json!({"r": "one"}), &first),
+        resource(&json!({"r": "two"}), &second),
+        resource(&json!({}), &third),
+    ]]);
+    for (query, ids) in [
+        ("{ parent.n = 1 }", vec![2]),
+        ("{ parent.n > 0 }", vec![2, 3, 5]),
+        ("{ parent.n != 1 }", vec![3, 5]),
+        ("{ !(parent.n = 1) }", vec![1, 3, 4, 5, 6, 7]),
+        ("{ parent.span.m = `x` || parent.span.m = `y` }", vec![3]),
+        ("{ parent.span.r = `one` }", vec![]),
+        ("{ parent.resource.r = `one` && resource.r = nil }", vec![7]),
+        ("{ parent.r = `two` }", vec![5]),
+        ("{ parent.n = nil }", vec![7]),
+        ("{ parent.n != nil }", vec![2, 3, 5]),
+        ("{ span.n > parent.n }", vec![2]),
+        ("{ parent.n - span.n = 1.5 }", vec![5]),
+        ("{ parent:name = `span 2` }", vec![3]),
+        ("{ parent:name != nil }", vec![2, 3, 5, 7]),
+        ("{ duration > parent:duration * 2 && parent:duration < 3ms }", vec![]),
+        ("{ duration > parent:duration }", vec![2, 3, 5, 7]),
+        ("{ parent:id = `3` }", vec![7]),
+        ("{ parent:parentID = `` }", vec![2]),
+        ("{ parent:kind = server && kind = client }", vec![7]),
+        ("{ parent:childCount = 1 && parent.n = 1 }", vec![2]),
+    ] {
+        assert_eq!(found(query, &table), ids, "{query}");
+    }
+    assert_eq!(
+        shown("{ .n = 2 && parent.n > 0 && parent:name != nil && parent:duration > 0 }", &table),
+        ["n=Int(2)", "parent.n=Int(1)", "parent.name=String(\"span 1\")", "parent.duration=String(\"1ms\")"]
+    );
+    let groups = ask("{ } | by(parent:name)", &table).remove(0).span_sets;
+    assert_eq!(groups.len(), 5);
+}
+
+#[test]
 fn conditions_of_one_event_or_link_are_not_satisfied_by_two() {
     let event = |at: u64, attributes: &Value| {
         json!({"timeUnixNano": at.to_string(), "name": format!("e{at}"), "attributes": pairs(attributes)})

@@ -1,7 +1,7 @@
 //! Field expressions: what stands between `{` and `}`.
 
 use super::{Parser, Result};
-use crate::traceql::field::{Field, Intrinsic, Scope};
+use crate::traceql::field::Scope;
 use crate::traceql::lexer::Token;
 use crate::traceql::operator::{BinaryOp, UnaryOp};
 use crate::traceql::syntax::Expr;
@@ -82,17 +82,9 @@ impl Parser<'_> {
             return self.one_of(scope);
         }
         match self.peek() {
-            Token::Attribute(attribute) => {
-                let field = Field::Attribute(attribute.clone());
-                self.at += 1;
+            Token::Attribute(_) | Token::Word(_) => {
+                let field = self.field_or(FIELD)?;
                 Ok(self.made(first, Expr::Field(field)))
-            }
-            Token::Word(word) => {
-                let Some(intrinsic) = Intrinsic::from_name(word) else {
-                    return Err(self.unknown_identifier(word, FIELD));
-                };
-                self.at += 1;
-                Ok(self.made(first, Expr::Field(Field::Intrinsic(intrinsic))))
             }
             _ => Err(self.unexpected("an attribute, an intrinsic, a value or (")),
         }

@@ -268,10 +268,14 @@ impl Builder {
     }
 
     fn find(&mut self, field: &Field) -> FieldId {
-        if let Some(id) = self.sources.iter().position(|source| source.field == *field) {
+        let parents = field.of_parent();
+        let of_parent = parents.is_some();
+        let field = parents.unwrap_or_else(|| field.clone());
+        let is_known = |source: &Source| source.of_parent == of_parent && source.field == field;
+        if let Some(id) = self.sources.iter().position(is_known) {
             return id;
         }
-        let source = Source { field: field.clone(), visible: Visible::Where(Vec::new()), shows_nil: false };
+        let source = Source { field, of_parent, visible: Visible::Where(Vec::new()), shows_nil: false };
         self.sources.push(source);
         self.sources.len() - 1
     }

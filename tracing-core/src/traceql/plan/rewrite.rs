@@ -155,7 +155,7 @@ impl<'s> Rewriter<'s> {
         match &source.field {
             Field::Attribute(Attribute { scope: Scope::Event | Scope::Link, .. }) => !op.is_negative(),
             Field::Attribute(_) => true,
-            Field::Intrinsic(intrinsic) => match intrinsic {
+            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => match intrinsic {
                 Intrinsic::TraceId | Intrinsic::SpanId | Intrinsic::ParentId => false,
                 Intrinsic::EventName
                 | Intrinsic::EventTime

@@ -48,7 +48,9 @@ fn field() -> impl Strategy<Value = Field> {
     let names: Vec<_> = Intrinsic::names().collect();
     let intrinsic = prop::sample::select(names)
         .prop_map(|name| Field::Intrinsic(Intrinsic::from_name(name).expect("a name of one")));
-    prop_oneof![attribute, intrinsic]
+    let of_parent = prop::sample::select(vec![Intrinsic::Name, Intrinsic::SpanId, Intrinsic::ChildCount])
+        .prop_map(Field::OfParent);
+    prop_oneof![3 => attribute, 3 => intrinsic, 1 => of_parent]
 }
 
 fn comparison() -> impl Strategy<Value = BinaryOp> {

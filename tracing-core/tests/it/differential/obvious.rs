@@ -374,6 +374,9 @@ impl Search<'_> {
     }
 
     fn is_missing(&self, field: &Field, span: usize) -> bool {
+        if let Some(own) = field.of_parent() {
+            return self.parent(span).is_some_and(|parent| self.is_missing(&own, parent));
+        }
         let it = &self.trace.spans[span];
         let has_some = match field {
             Field::Attribute(attribute) if attribute.scope == Scope::Event => !it.events.is_empty(),
@@ -383,10 +386,18 @@ impl Search<'_> {
         has_some && !self.exists(field, span)
     }
 
+    /// The span that a span names as its parent.
+    fn parent(&self, span: usize) -> Option<usize> {
+        self.trace.spans.iter().position(|it| it.id == self.trace.spans[span].parent)
+    }
+
     /// The values of a field: a row of elements for the span, or for each of its events or links.
     fn rows(&self, field: &Field, span: usize) -> Vec<Vec<Literal>> {
+        if let Some(own) = field.of_parent() {
+            return self.parent(span).map_or(Vec::new(), |parent| self.rows(&own, parent));
+        }
         let attribute = match field {
-            Field::Intrinsic(intrinsic) => {
+            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {
                 let one = |literal| vec![literal];
                 return self.intrinsic(*intrinsic, span).into_iter().map(one).collect();
             }
@@ -582,7 +593,7 @@ fn normalised(field: &Field, op: Compare, literal: &Literal) -> Literal {
     if !matches!(op, Compare::Eq | Compare::Ne) {
         return literal.clone();
     }
-    match field {
+    match field.of_parent().as_ref().unwrap_or(field) {
         Field::Intrinsic(Intrinsic::TraceId) => Literal::String(id.trim_start_matches('0').to_owned()),
         Field::Intrinsic(Intrinsic::SpanId | Intrinsic::ParentId) if !id.is_empty() => {
             Literal::String(format!("{id:0>16}"))

@@ -135,12 +135,14 @@ fn several(random: &mut Random) -> String {
 
 fn intrinsic_test(random: &mut Random) -> String {
     let compare = comparison(random);
-    match random.below(14) {
+    match random.below(17) {
         0 => format!("duration {compare} {}", *random.pick(&["10ms", "1", "0", "1.5s", "9999999.5"])),
         1 => format!("name {compare} {}", *random.pick(&["\"get\"", "\"HTTP GET\"", "\"zz\""])),
         2 => format!("status {compare} {}", *random.pick(&["error", "ok", "unset"])),
         3 => format!("kind {compare} {}", *random.pick(&["server", "client", "internal", "unspecified"])),
         4 => format!("statusMessage {compare} {}", *random.pick(&["\"broken\"", "\"\""])),
+        14 => format!("parent:name {compare} \"get\""),
+        15 => format!("parent:id {compare} {}", *random.pick(&["\"0000000000000001\"", "\"2\""])),
         5 => format!("traceDuration {compare} {}", *random.pick(&["100ms", "1s", "1500ms"])),
         6 => format!("rootName {compare} \"get\""),
         7 => format!("rootServiceName {compare} {}", *random.pick(&["\"shop\"", "\"\""])),
@@ -167,6 +169,10 @@ fn ids(random: &mut Random) -> String {
 
 fn field(random: &mut Random) -> String {
     if random.one_in(3) {
+        if random.one_in(6) {
+            let of_parent = ["parent:name", "parent:status", "parent:duration", "parent:childCount"];
+            return (*random.pick(&of_parent)).to_owned();
+        }
         let intrinsics = ["name", "status", "kind", "duration", "rootName", "event:name", "statusMessage"];
         return (*random.pick(&intrinsics)).to_owned();
     }
@@ -179,7 +185,9 @@ fn attribute(random: &mut Random) -> String {
     if scope.len() > 1 && scope.starts_with('r') && random.one_in(2) {
         return "resource.service.name".to_owned();
     }
-    format!("{scope}{}", random.pick(&KEYS))
+    let parent = if random.one_in(8) { "parent" } else { "" };
+    let dot = if parent.is_empty() || scope == "." { "" } else { "." };
+    format!("{parent}{dot}{scope}{}", random.pick(&KEYS))
 }
 
 fn numeric(random: &mut Random, depth: usize) -> String {
