@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use self::decode::Decoder;
 use self::heads::Heads;
 pub use self::rows::Recode;
-pub(crate) use self::tree::{NO_ROW, Scratch as Tree};
+pub(crate) use self::tree::{Family, NO_ROW, Scratch as Tree};
 use super::SpanTable;
 use super::columns::{Events, Links, Spans};
 use crate::model::TraceId;

@@ -24,6 +24,28 @@ pub(crate) struct Scratch {
     stack: Vec<u32>,
 }
 
+/// The columns that say who is whose parent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family<'a> {
+    pub(crate) ids: &'a [SpanId],
+    pub(crate) parents: &'a [SpanId],
+    pub(crate) kinds: &'a [u8],
+}
+
+impl<'a> Family<'a> {
+    fn rows(self, rows: Range<usize>) -> (&'a [SpanId], &'a [SpanId], &'a [u8]) {
+        let Self { ids, parents, kinds } = self;
+        let ids = ids.get(rows.clone()).unwrap_or_default();
+        (ids, parents.get(rows.clone()).unwrap_or_default(), kinds.get(rows).unwrap_or_default())
+    }
+}
+
+impl<'a> From<&'a Spans> for Family<'a> {
+    fn from(spans: &'a Spans) -> Self {
+        Self { ids: &spans.id, parents: &spans.parent_id, kinds: &spans.kind }
+    }
+}
+
 /// The numbers of a trace's spans.
 struct Sets {
     left: Vec<i32>,
@@ -80,17 +102,10 @@ impl Scratch {
 
     /// Appends the row of the parent of each of the spans `rows`, which are one trace, or [`NO_ROW`]. By ids alone: a
     /// parent is one also where no root reaches it. Nobody has one where an id stands more than twice.
-    pub(crate) fn parents(
-        &mut self,
-        (ids, parents, kinds): (&[SpanId], &[SpanId], &[u8]),
-        rows: Range<usize>,
-        to: &mut Vec<u32>,
-    ) {
-        let first = rows.start as u32;
-        let kinds = kinds.get(rows.clone()).unwrap_or_default();
-        let parents = parents.get(rows.clone()).unwrap_or_default();
-        let ambiguous = self.index(ids.get(rows.clone()).unwrap_or_default());
-        let end = to.len() + rows.len();
+    pub(crate) fn parents(&mut self, of: Family<'_>, rows: Range<usize>, to: &mut Vec<u32>) {
+        let (first, end) = (rows.start as u32, to.len() + rows.len());
+        let (ids, parents, kinds) = of.rows(rows);
+        let ambiguous = self.index(ids);
         for ((row, parent), kind) in (0..).zip(parents).zip(kinds).filter(|_| !ambiguous) {
             let above = if parent.is_zero() { None } else { self.parent(*parent, *kind, kinds) };
             to.push(above.filter(|above| *above != row).map_or(NO_ROW, |above| first + above));
@@ -100,10 +115,8 @@ impl Scratch {
 
     /// Appends how many children each of the spans `rows`, which are one trace, has: also where no root
     /// reaches it, as Tempo counts them, but 0 for all where a nested set has only zeros.
-    pub(crate) fn child_counts(&mut self, spans: &Spans, rows: Range<usize>, counts: &mut Vec<i32>) {
-        let ids = spans.id.get(rows.clone()).unwrap_or_default();
-        let parents = spans.parent_id.get(rows.clone()).unwrap_or_default();
-        let kinds = spans.kind.get(rows).unwrap_or_default();
+    pub(crate) fn child_counts(&mut self, of: Family<'_>, rows: Range<usize>, counts: &mut Vec<i32>) {
+        let (ids, parents, kinds) = of.rows(rows);
         let first = counts.len();
         counts.resize(first + ids.len(), 0);
         let ambiguous = self.index(ids);

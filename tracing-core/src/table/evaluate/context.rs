@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 
-use crate::table::build::{NO_ROW, Tree};
+use crate::table::build::{Family, NO_ROW, Tree};
 use crate::table::view::Entries;
 use crate::table::{Bitmap, Level, Offsets, View};
 use crate::traceql::{Attribute, Field, Intrinsic, Plan, Scope, Source};
@@ -17,7 +17,7 @@ pub(crate) struct Context<'a> {
     resource: Cell<usize>,
     child: Cell<usize>,
     parents: OnceCell<Vec<u32>>,
-    children: OnceCell<Vec<u32>>,
+    children: OnceCell<Vec<i32>>,
 }
 
 /// A span, of whose events or links all are looked at or one alone.
@@ -69,14 +69,16 @@ impl<'a> Context<'a> {
         owner(self.view.scopes, &self.resource, self.scope_of(span))
     }
 
+    fn family(&self) -> Family<'a> {
+        Family { ids: self.view.span_ids, parents: self.view.parent_ids, kinds: self.view.kinds }
+    }
+
     /// The parent of each span, by ids, or [`NO_ROW`].
     fn parents(&self) -> &[u32] {
         self.parents.get_or_init(|| {
-            let view = &self.view;
             let (mut parents, mut tree) = (Vec::new(), Tree::default());
-            for trace in 0..view.trace_count() {
-                let columns = (view.span_ids, view.parent_ids, view.kinds);
-                tree.parents(columns, view.spans_of_trace(trace), &mut parents);
+            for trace in 0..self.view.trace_count() {
+                tree.parents(self.family(), self.view.spans_of_trace(trace), &mut parents);
             }
             parents
         })
@@ -102,30 +104,12 @@ impl<'a> Context<'a> {
         children
     }
 
-    /// How many spans name each span as their parent, by the nested sets.
-    pub(crate) fn children(&self) -> &[u32] {
+    /// How many spans name each span as their parent.
+    pub(crate) fn children(&self) -> &[i32] {
         self.children.get_or_init(|| {
-            let view = &self.view;
-            let mut counts = vec![0; view.span_count()];
-            for trace in 0..view.trace_count() {
-                let range = view.spans_of_trace(trace);
-                let mut by_left = vec![u32::MAX; range.len() * 2 + 2];
-                for span in range.clone() {
-                    let left = view.left.get(span).copied().unwrap_or_default();
-                    if let Some(slot) =
-                        usize::try_from(left).ok().filter(|&l| l > 0).and_then(|l| by_left.get_mut(l))
-                    {
-                        *slot = span as u32;
-                    }
-                }
-                for span in range {
-                    let parent = view.parent.get(span).copied().unwrap_or_default();
-                    let parent = usize::try_from(parent).ok().filter(|&p| p > 0);
-                    let parent = parent.and_then(|p| by_left.get(p)).copied().unwrap_or(u32::MAX);
-                    if let Some(count) = counts.get_mut(parent as usize) {
-                        *count += 1;
-                    }
-                }
+            let (mut counts, mut tree) = (Vec::new(), Tree::default());
+            for trace in 0..self.view.trace_count() {
+                tree.child_counts(self.family(), self.view.spans_of_trace(trace), &mut counts);
             }
             counts
         })

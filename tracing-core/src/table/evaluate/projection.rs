@@ -27,6 +27,9 @@ pub fn output(plan: &Plan) -> Projection {
     wanted.projection()
 }
 
+/// What says who is whose parent. Kinds tell apart a client and a server of one id.
+const FAMILY: [Column; 3] = [Column::SpanId, Column::ParentSpanId, Column::Kind];
+
 struct Wanted {
     columns: Vec<Column>,
     attributes: Vec<(Level, String)>,
@@ -36,7 +39,7 @@ impl Wanted {
     fn sources(&mut self, plan: &Plan) {
         for source in &plan.sources {
             if source.of_parent {
-                self.columns.extend([Column::SpanId, Column::ParentSpanId, Column::Kind]);
+                self.columns.extend(FAMILY);
             }
             match &source.field {
                 Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => self.columns.extend(columns(*intrinsic)),
@@ -76,10 +79,10 @@ fn columns(intrinsic: Intrinsic) -> &'static [Column] {
         Intrinsic::Kind => &[Column::Kind],
         Intrinsic::SpanId => &[Column::SpanId],
         Intrinsic::ParentId => &[Column::ParentSpanId],
-        Intrinsic::ChildCount
-        | Intrinsic::NestedSetLeft
-        | Intrinsic::NestedSetRight
-        | Intrinsic::NestedSetParent => &[Column::NestedSet],
+        Intrinsic::ChildCount => &FAMILY,
+        Intrinsic::NestedSetLeft | Intrinsic::NestedSetRight | Intrinsic::NestedSetParent => {
+            &[Column::NestedSet]
+        }
         Intrinsic::TraceDuration => &[Column::TraceTime],
         Intrinsic::RootName | Intrinsic::RootService => &[Column::Root],
         Intrinsic::TraceId => &[Column::TraceId],

@@ -340,6 +340,25 @@ fn the_parent_is_looked_at_where_it_is_there_whether_or_not_a_root_is() {
 }
 
 #[test]
+fn children_are_counted_by_ids_in_traces_that_have_a_root() {
+    let of = |id, parent| span(id, parent, &json!({}));
+    let rooted = [of(1, 0), of(2, 1), of(3, 99), of(4, 3), of(5, 3)];
+    let table =
+        table(&[vec![resource(&json!({}), &rooted)], vec![resource(&json!({}), &[of(6, 99), of(7, 6)])]]);
+    for (query, ids) in [
+        ("{ span:childCount = 1 }", vec![1]),
+        ("{ span:childCount = 2 }", vec![3]),
+        ("{ span:childCount = 0 }", vec![2, 4, 5, 6, 7]),
+        ("{ parent:childCount = 2 }", vec![4, 5]),
+        ("{ } | max(span:childCount) = 2", vec![1, 2, 3, 4, 5]),
+    ] {
+        assert_eq!(found(query, &table), ids, "{query}");
+    }
+    let plan = Plan::search(&parse("{ span:childCount > 1 }").unwrap()).unwrap();
+    assert!(predicate(&plan).wants(Column::ParentSpanId) && !predicate(&plan).wants(Column::NestedSet));
+}
+
+#[test]
 fn conditions_of_one_event_or_link_are_not_satisfied_by_two() {
     let event = |at: u64, attributes: &Value| {
         json!({"timeUnixNano": at.to_string(), "name": format!("e{at}"), "attributes": pairs(attributes)})

@@ -441,7 +441,7 @@ impl Search<'_> {
             Intrinsic::ParentId if it.parent == 0 => text(""),
             Intrinsic::ParentId => text(&format!("{:016x}", it.parent)),
             Intrinsic::ChildCount => {
-                let children = self.tree.parent.iter().filter(|above| **above == Above::Parent(span));
+                let children = trace.spans.iter().filter(|other| other.parent == it.id && root.is_some());
                 Literal::Int(children.count() as i64)
             }
             Intrinsic::TraceDuration => {
