@@ -9,6 +9,7 @@ mod display;
 mod duration;
 mod error;
 mod field;
+mod hints;
 mod legacy;
 mod lexer;
 mod operator;

@@ -51,6 +51,7 @@ impl Plan {
             spansets: spansets.unwrap_or(everything),
             stages: Vec::new(),
             lists_spans: false,
+            orphans: false,
         })
     }
 }

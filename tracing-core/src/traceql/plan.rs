@@ -33,6 +33,8 @@ pub struct Plan {
     pub stages: Vec<StagePlan>,
     /// Whether answers list spans; a search by tags answers with traces alone.
     pub lists_spans: bool,
+    /// Whether spans whose parent is missing count as roots.
+    pub orphans: bool,
 }
 
 /// Index into [`Plan::sources`].

@@ -1,14 +1,16 @@
 //! What Tempo reads and does not answer, and is answered here unless its rules are asked for.
 
 use super::error::{Problem, QueryError};
+use super::hints;
 use super::syntax::{Metrics, Pipeline, Query, Root, Scalar, Spansets, Stage};
 
 /// How Tempo refuses a query, where it does.
 pub(crate) fn refusal(query: &Query) -> Option<QueryError> {
-    match &query.root {
+    let of_root = match &query.root {
         Root::Pipeline(of) => pipeline(of),
         Root::Metrics(of) => metrics(of),
-    }
+    };
+    of_root.or_else(|| hints::refusal(&query.hints))
 }
 
 fn metrics(it: &Metrics) -> Option<QueryError> {

@@ -199,6 +199,17 @@ fn the_parent_is_asked_and_refused_where_tempos_rules_are_asked_for() {
 }
 
 #[test]
+fn a_hint_of_ours_is_checked_and_refused_where_tempos_rules_are_asked_for() {
+    for (text, wrong) in [("{ } > { } with (orphans=true)", "{ } with (orphans=1)")] {
+        Plan::search(&parse(text).unwrap()).unwrap();
+        let refused = parse_strict(text).expect_err(text).to_string();
+        assert!(refused.contains("not yet supported"), "{text}: {refused}");
+        assert!(refusal(wrong).contains("invalid hint"), "{wrong}");
+    }
+    assert!(parse_strict("{ } with (most_recent=1, unknown=true)").is_ok());
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_in_tempos_words() {
     for (text, words) in [
         ("{ 1 + `foo` = 2 }", "binary operations must operate on the same type: 1 + `foo`"),

@@ -4,6 +4,7 @@ use regex::Regex;
 
 use super::error::{Problem, QueryError};
 use super::field::{Attribute, Field, Intrinsic, Scope};
+use super::hints::Hints;
 use super::operator::{BinaryOp, Compare, UnaryOp};
 use super::places::{Node, Places};
 use super::regex::whole_match;
@@ -49,7 +50,8 @@ pub(crate) fn check(query: &Query, text: &str, places: &Places) -> std::result::
     checked.map_err(|Refusal { error, at }| match at.and_then(|at| places.of(query, at)) {
         Some(span) => error.placed(text, span),
         None => error,
-    })
+    })?;
+    Hints::read(&query.hints).map(drop)
 }
 
 /// Compiles a regular expression that must match the whole text, in which a dot matches any character.

@@ -152,7 +152,9 @@ impl Asking<'_> {
                     field.may_satisfy(condition, &self.sketch.filter)
                 })
             }),
-            Some(Asked::Intrinsic(intrinsic) | Asked::OfParent(intrinsic)) => self.test_intrinsic(*intrinsic, condition),
+            Some(Asked::Intrinsic(intrinsic) | Asked::OfParent(intrinsic)) => {
+                self.test_intrinsic(*intrinsic, condition)
+            }
         }
     }
 

@@ -314,7 +314,8 @@ fn link_span_id(table: &SpanTable, at: usize) -> Option<&[u8]> {
 fn child_counts<T: Borrow<SpanTable>>(sources: &Sources<T>, traces: &Runs) -> Vec<i32> {
     let (mut counts, mut tree) = (Vec::new(), Tree::default());
     for (table, rows) in sources.each(traces) {
-        rows.for_each(|trace| tree.child_counts((&table.spans).into(), table.spans_of_trace(trace), &mut counts));
+        let family = (&table.spans).into();
+        rows.for_each(|trace| tree.child_counts(family, table.spans_of_trace(trace), false, &mut counts));
     }
     counts
 }

@@ -72,7 +72,7 @@ impl Scratch {
         let mut sets =
             Sets { left: vec![0; rows.len()], right: vec![0; rows.len()], parent: vec![0; rows.len()] };
         if !self.index(&pick(&stage.id, rows)) {
-            self.link(&parents, &kinds);
+            self.link(&parents, &kinds, false);
             self.walk(&mut sets.left, &mut sets.right, &mut sets.parent);
         }
         let places = pick(place, tidy);
@@ -81,8 +81,29 @@ impl Scratch {
         to.parent.extend(pick(&sets.parent, &places));
     }
 
+    /// Appends `left`, `right` and `parent` of the spans `rows`, which are one trace, with those whose parent is
+    /// missing as roots among the others.
+    pub(crate) fn number_orphans(&mut self, of: Family<'_>, rows: Range<usize>, to: &mut [Vec<i32>; 3]) {
+        let (ids, parents, kinds) = of.rows(rows);
+        let [left, right, parent] = to;
+        let first = left.len();
+        for column in [&mut *left, right, parent] {
+            column.resize(first + ids.len(), 0);
+        }
+        if self.index(ids) {
+            return;
+        }
+        self.link(parents, kinds, true);
+        let own = |column: &mut Vec<i32>| column.split_off(first);
+        let (mut l, mut r, mut p) = (own(left), own(right), own(parent));
+        self.walk(&mut l, &mut r, &mut p);
+        left.extend(l);
+        right.extend(r);
+        parent.extend(p);
+    }
+
     /// Works out the children of each span, and puts the roots on the stack.
-    fn link(&mut self, parents: &[SpanId], kinds: &[u8]) {
+    fn link(&mut self, parents: &[SpanId], kinds: &[u8], orphans: bool) {
         self.first_child.clear();
         self.first_child.resize(parents.len(), NO_ROW);
         self.next_sibling.clear();
@@ -96,6 +117,8 @@ impl Scratch {
                 && let Some(next) = self.next_sibling.get_mut(row)
             {
                 *next = std::mem::replace(head, row as u32);
+            } else if orphans {
+                self.stack.push(row as u32);
             }
         }
     }
@@ -114,13 +137,20 @@ impl Scratch {
     }
 
     /// Appends how many children each of the spans `rows`, which are one trace, has: also where no root
-    /// reaches it, as Tempo counts them, but 0 for all where a nested set has only zeros.
-    pub(crate) fn child_counts(&mut self, of: Family<'_>, rows: Range<usize>, counts: &mut Vec<i32>) {
+    /// reaches it, as Tempo counts them, but 0 for all where a nested set has only zeros. With `orphans` a trace
+    /// needs no root.
+    pub(crate) fn child_counts(
+        &mut self,
+        of: Family<'_>,
+        rows: Range<usize>,
+        orphans: bool,
+        counts: &mut Vec<i32>,
+    ) {
         let (ids, parents, kinds) = of.rows(rows);
         let first = counts.len();
         counts.resize(first + ids.len(), 0);
         let ambiguous = self.index(ids);
-        if ambiguous || !parents.iter().any(SpanId::is_zero) {
+        if ambiguous || !(orphans || parents.iter().any(SpanId::is_zero)) {
             return;
         }
         for (parent, kind) in parents.iter().zip(kinds).filter(|(parent, _)| !parent.is_zero()) {

@@ -18,6 +18,7 @@ pub(crate) struct Context<'a> {
     child: Cell<usize>,
     parents: OnceCell<Vec<u32>>,
     children: OnceCell<Vec<i32>>,
+    nested: OnceCell<[Vec<i32>; 3]>,
 }
 
 /// A span, of whose events or links all are looked at or one alone.
@@ -46,8 +47,8 @@ pub(crate) enum Place {
 impl<'a> Context<'a> {
     pub(crate) fn new(plan: &'a Plan, view: View<'a>) -> Self {
         let (trace, scope, resource, child) = Default::default();
-        let (parents, children) = Default::default();
-        Self { plan, view, trace, scope, resource, child, parents, children }
+        let (parents, children, nested) = Default::default();
+        Self { plan, view, trace, scope, resource, child, parents, children, nested }
     }
 
     pub(crate) fn source(&self, id: usize) -> Option<&'a Source> {
@@ -71,6 +72,22 @@ impl<'a> Context<'a> {
 
     fn family(&self) -> Family<'a> {
         Family { ids: self.view.span_ids, parents: self.view.parent_ids, kinds: self.view.kinds }
+    }
+
+    /// Left, right and parent of each span in the nested sets: those that are stored, or where orphans count as
+    /// roots, such as have a place for them.
+    pub(crate) fn nested(&self) -> [&[i32]; 3] {
+        if !self.plan.orphans {
+            return [self.view.left, self.view.right, self.view.parent];
+        }
+        let made = self.nested.get_or_init(|| {
+            let (mut nested, mut tree) = (<[Vec<i32>; 3]>::default(), Tree::default());
+            for trace in 0..self.view.trace_count() {
+                tree.number_orphans(self.family(), self.view.spans_of_trace(trace), &mut nested);
+            }
+            nested
+        });
+        made.each_ref().map(Vec::as_slice)
     }
 
     /// The parent of each span, by ids, or [`NO_ROW`].
@@ -109,7 +126,8 @@ impl<'a> Context<'a> {
         self.children.get_or_init(|| {
             let (mut counts, mut tree) = (Vec::new(), Tree::default());
             for trace in 0..self.view.trace_count() {
-                tree.child_counts(self.family(), self.view.spans_of_trace(trace), &mut counts);
+                let rows = self.view.spans_of_trace(trace);
+                tree.child_counts(self.family(), rows, self.plan.orphans, &mut counts);
             }
             counts
         })

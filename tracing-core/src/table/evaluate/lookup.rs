@@ -61,7 +61,9 @@ impl<'a> Context<'a> {
             },
         };
         match &source.field {
-            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => self.find_intrinsic(*intrinsic, source, spot),
+            Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {
+                self.find_intrinsic(*intrinsic, source, spot)
+            }
             Field::Attribute(attribute) => match Place::of(attribute.scope) {
                 Place::At(level) => self.find_at(level, attribute, source, spot),
                 Place::SpanOrResource if self.has(Level::Span, attribute, spot) => {
@@ -141,9 +143,9 @@ impl<'a> Context<'a> {
             Intrinsic::StatusMessage => text(view.status_messages.get(span)),
             Intrinsic::Kind => view.kinds.get(span).map(|&code| Datum::Kind(Kind::from_otlp(code))),
             Intrinsic::ChildCount => self.children().get(span).map(|&count| Datum::Int(count.into())),
-            Intrinsic::NestedSetLeft => int(view.left.get(span)),
-            Intrinsic::NestedSetRight => int(view.right.get(span)),
-            Intrinsic::NestedSetParent => int(view.parent.get(span)),
+            Intrinsic::NestedSetLeft => int(self.nested()[0].get(span)),
+            Intrinsic::NestedSetRight => int(self.nested()[1].get(span)),
+            Intrinsic::NestedSetParent => int(self.nested()[2].get(span)),
             Intrinsic::RootName => text(view.root_name.get(trace())),
             Intrinsic::RootService => text(view.root_service.get(trace())),
             Intrinsic::TraceDuration => {

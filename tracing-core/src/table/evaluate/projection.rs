@@ -12,7 +12,7 @@ pub fn predicate(plan: &Plan) -> Projection {
     if is_structural(&plan.spansets) || plan.stages.iter().any(is_structural_stage) {
         wanted.columns.push(Column::NestedSet);
     }
-    wanted.projection()
+    wanted.projection(plan)
 }
 
 /// What must be read of the traces that match, to show them.
@@ -24,7 +24,7 @@ pub fn output(plan: &Plan) -> Projection {
         wanted.columns.extend([Column::ServiceStats, Column::SpanId, Column::Start, Column::Duration]);
         wanted.sources(plan);
     }
-    wanted.projection()
+    wanted.projection(plan)
 }
 
 /// What says who is whose parent. Kinds tell apart a client and a server of one id.
@@ -42,7 +42,9 @@ impl Wanted {
                 self.columns.extend(FAMILY);
             }
             match &source.field {
-                Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => self.columns.extend(columns(*intrinsic)),
+                Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {
+                    self.columns.extend(columns(*intrinsic))
+                }
                 Field::Attribute(attribute) => match Place::of(attribute.scope) {
                     Place::At(level) => self.attribute(level, &attribute.name),
                     Place::SpanOrResource => {
@@ -61,7 +63,11 @@ impl Wanted {
         self.attributes.push((level, name.to_owned()));
     }
 
-    fn projection(mut self) -> Projection {
+    fn projection(mut self, plan: &Plan) -> Projection {
+        if plan.orphans && self.columns.contains(&Column::NestedSet) {
+            self.columns.retain(|column| *column != Column::NestedSet);
+            self.columns.extend(FAMILY);
+        }
         self.columns.sort_unstable();
         self.columns.dedup();
         self.attributes.sort_unstable();

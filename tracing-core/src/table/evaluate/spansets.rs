@@ -1,5 +1,5 @@
 //! Spansets: one of each trace, as a bitmap over the table's spans. Structural operators walk the nested sets
-//! of one trace at a time; spans that no root reaches take part in none.
+//! of one trace at a time; spans that no root reaches take part in none, unless orphans count as roots.
 
 use std::ops::Range;
 
@@ -102,14 +102,14 @@ impl<'a> Context<'a> {
 
     /// A test whether a span of a trace stands in a relation to any span of `left`: is a child of one, …
     fn related(&self, relation: Relation, trace: &Range<usize>, left: &[usize]) -> impl Fn(usize) -> bool {
-        let spans = &self.view;
+        let [lefts, rights, parents] = self.nested();
         // Positions run from 1 to twice the number of spans; parents are positions, or -1 for a root.
         let places = trace.len() * 2 + 2;
-        let at = |column: &'a [i32], span: usize| column.get(span).copied().unwrap_or_default();
+        let at = |column: &[i32], span: usize| column.get(span).copied().unwrap_or_default();
         let slot = move |position: i32| usize::try_from(position + 1).unwrap_or_default().min(places);
         let mut marks = vec![0_i32; places + 1];
         for &span in left {
-            let (l, r, p) = (at(spans.left, span), at(spans.right, span), at(spans.parent, span));
+            let (l, r, p) = (at(lefts, span), at(rights, span), at(parents, span));
             if l <= 0 {
                 continue;
             }
@@ -129,7 +129,7 @@ impl<'a> Context<'a> {
         }
         let mine: Vec<usize> = if relation == Relation::Sibling { left.to_vec() } else { Vec::new() };
         move |span| {
-            let (l, r, p) = (at(spans.left, span), at(spans.right, span), at(spans.parent, span));
+            let (l, r, p) = (at(lefts, span), at(rights, span), at(parents, span));
             l > 0
                 && match relation {
                     Relation::Child => p > 0 && marks[slot(p)] > 0,

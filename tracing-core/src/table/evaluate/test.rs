@@ -152,7 +152,8 @@ impl Context<'_> {
     fn test_children(&self, level: Level, source: &Source, condition: &Condition) -> Bitmap {
         let view = &self.view;
         let holds = |datum: Datum<'_>| satisfies(condition, datum);
-        let ids = |ids: &[Box<[u8]>]| Bitmap::of(ids, None, |id| holds(Datum::Text(&lookup::trimmed_hex(id))));
+        let ids =
+            |ids: &[Box<[u8]>]| Bitmap::of(ids, None, |id| holds(Datum::Text(&lookup::trimmed_hex(id))));
         match &source.field {
             Field::Attribute(attribute) => self.test_rows(level, attribute, source, condition, None),
             Field::Intrinsic(Intrinsic::EventName) => texts(view.event_names, None, condition),
@@ -176,6 +177,8 @@ impl Context<'_> {
         let among = Some(among);
         let condition = &normalised(intrinsic, condition);
         let holds = |datum: Datum<'_>| satisfies(condition, datum);
+        let places =
+            |column: usize| Bitmap::of(self.nested()[column], among, |&at| holds(Datum::Int(at.into())));
         match intrinsic {
             Intrinsic::Name => texts(view.names, among, condition),
             Intrinsic::StatusMessage => texts(view.status_messages, among, condition),
@@ -188,9 +191,9 @@ impl Context<'_> {
                 Bitmap::of(view.kinds, among, |&code| table[usize::from(code).min(5)])
             }
             Intrinsic::Duration => Bitmap::of(view.durations, among, |&ns| holds(lookup::duration(ns))),
-            Intrinsic::NestedSetLeft => Bitmap::of(view.left, among, |&at| holds(Datum::Int(at.into()))),
-            Intrinsic::NestedSetRight => Bitmap::of(view.right, among, |&at| holds(Datum::Int(at.into()))),
-            Intrinsic::NestedSetParent => Bitmap::of(view.parent, among, |&at| holds(Datum::Int(at.into()))),
+            Intrinsic::NestedSetLeft => places(0),
+            Intrinsic::NestedSetRight => places(1),
+            Intrinsic::NestedSetParent => places(2),
             Intrinsic::ChildCount => {
                 Bitmap::of(self.children(), among, |&count| holds(Datum::Int(count.into())))
             }

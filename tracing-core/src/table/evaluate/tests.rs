@@ -267,6 +267,32 @@ fn structural_operators_follow_the_tree_and_leave_out_whom_no_root_reaches() {
 }
 
 #[test]
+fn with_a_hint_orphans_count_as_roots() {
+    // 1 -> 2; 3 hangs in the air, 3 -> 4 -> 5; 6 and 7 are each other's parents. The other trace has no root.
+    let of = |id, parent| span(id, parent, &json!({"n": id}));
+    let first = [of(1, 0), of(2, 1), of(3, 99), of(4, 3), of(5, 4), of(6, 7), of(7, 6)];
+    let second = [of(8, 98), of(9, 8), of(10, 97)];
+    let table = table(&[vec![resource(&json!({}), &first)], vec![resource(&json!({}), &second)]]);
+    for (query, without, with) in [
+        ("{ .n = 3 } >> { }", vec![], vec![4, 5]),
+        ("{ .n = 1 } >> { }", vec![2], vec![2]),
+        ("{ .n = 3 } > { }", vec![], vec![4]),
+        ("{ .n = 5 } << { }", vec![], vec![3, 4]),
+        ("{ .n = 1 } ~ { }", vec![], vec![3]),
+        ("{ .n = 8 } > { }", vec![], vec![9]),
+        ("{ .n = 8 } ~ { }", vec![], vec![10]),
+        ("{ .n = 8 } !> { }", vec![8, 9, 10], vec![8, 10]),
+        ("{ .n = 7 } > { }", vec![], vec![]),
+        ("{ nestedSetParent < 0 }", vec![1], vec![1, 3, 8, 10]),
+        ("{ nestedSetParent < 0 } | select(nestedSetLeft)", vec![1], vec![1, 3, 8, 10]),
+        ("{ span:childCount = 1 }", vec![1, 3, 4, 6, 7], vec![1, 3, 4, 6, 7, 8]),
+    ] {
+        assert_eq!(found(query, &table), without, "{query}");
+        assert_eq!(found(&format!("{query} with (orphans=true)"), &table), with, "{query}");
+    }
+}
+
+#[test]
 fn stages_group_aggregate_and_filter_the_spans_of_a_trace() {
     let table = spans_with(&[
         json!({"g": "a", "n": 1}),
@@ -360,9 +386,7 @@ fn children_are_counted_by_ids_in_traces_that_have_a_root() {
 
 #[test]
 fn conditions_of_one_event_or_link_are_not_satisfied_by_two() {
-    let event = |at: u64, attributes: &Value| {
-        json!({"timeUnixNano": at.to_string(), "name": format!("e{at}"), "attributes": pairs(attributes)})
-    };
+    let event = |at: u64, attributes: &Value| json!({"timeUnixNano": at.to_string(), "name": format!("e{at}"), "attributes": pairs(attributes)});
     let link = |id: u8, attributes: &Value| {
         let of = format!("{id:032x}");
         json!({"traceId": of, "spanId": format!("{id:016x}"), "attributes": pairs(attributes)})
@@ -414,7 +438,9 @@ fn conditions_of_one_event_or_link_are_not_satisfied_by_two() {
 
 #[test]
 fn traces_without_a_span_like_this_are_found_and_add_no_spans_to_others() {
-    let of = |id, attributes: &Value| resource(&json!({}), &[span(id, 0, attributes), span(id + 1, id, &json!({}))]);
+    let of = |id, attributes: &Value| {
+        resource(&json!({}), &[span(id, 0, attributes), span(id + 1, id, &json!({}))])
+    };
     let table =
         table(&[vec![of(1, &json!({"a": 1}))], vec![of(3, &json!({"a": 2}))], vec![of(5, &json!({}))]]);
     for (query, ids) in [
@@ -439,7 +465,8 @@ fn traces_without_a_span_like_this_are_found_and_add_no_spans_to_others() {
 
 #[test]
 fn scalars_are_compared_with_each_other_and_each_aggregate_is_shown_once() {
-    let table = spans_with(&[json!({"g": "a", "n": 1}), json!({"g": "b", "n": 2}), json!({"g": "a", "n": 4})]);
+    let table =
+        spans_with(&[json!({"g": "a", "n": 1}), json!({"g": "b", "n": 2}), json!({"g": "a", "n": 4})]);
     for (query, ids) in [
         ("{ } | max(.n) > 3 * min(.n)", vec![1, 2, 3]),
         ("{ } | max(.n) > 4 * min(.n)", vec![]),

@@ -7,6 +7,7 @@ use super::{Condition, Expr, FieldId, Matcher, Plan, ScalarPlan, Source, Spanset
 use crate::traceql::arithmetic;
 use crate::traceql::error::QueryError;
 use crate::traceql::field::{Field, Intrinsic, Scope};
+use crate::traceql::hints::Hints;
 use crate::traceql::operator::{BinaryOp, Compare, SpansetOp, UnaryOp};
 use crate::traceql::syntax::{self, Aggregate, Metrics, Query, Root, Scalar, Spansets, Stage};
 use crate::traceql::validate::regex;
@@ -27,7 +28,8 @@ impl Plan {
         };
         let rules = Rewriter::new(&query.hints, &builder.sources);
         let (spansets, stages) = (rules.spansets(spansets), rules.stages(stages));
-        Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true })
+        let Hints { orphans } = Hints::read(&query.hints)?;
+        Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true, orphans })
     }
 }
 

@@ -10,7 +10,7 @@ mod values;
 use std::collections::{BTreeSet, HashMap};
 
 use tracing_core::table::evaluate::OwnedValue;
-use tracing_core::traceql::syntax::{Aggregate, Expr, Pipeline, Query, Root, Scalar, Spansets, Stage};
+use tracing_core::traceql::syntax::{Aggregate, Expr, Hint, Pipeline, Query, Root, Scalar, Spansets, Stage};
 use tracing_core::traceql::{
     BinaryOp, Compare, Field, Intrinsic, Keep, Kind, Literal, Relation, Scope, SpansetOp, Status, UnaryOp,
 };
@@ -29,9 +29,11 @@ pub(crate) fn search(query: &Query, traces: &[Trace]) -> Answer {
     let Root::Pipeline(pipeline) = &query.root else { return Vec::new() };
     let mut uses = Vec::new();
     uses_of_pipeline(pipeline, &mut uses);
+    let asked = Hint { name: "orphans".to_owned(), value: Literal::Bool(true) };
+    let orphans = query.hints.contains(&asked);
     let mut answer = Vec::new();
     for trace in traces {
-        let search = Search { trace, tree: Tree::new(trace), uses: &uses };
+        let search = Search { trace, tree: Tree::new(trace, orphans), uses: &uses, orphans };
         let all: Vec<usize> = (0..trace.spans.len()).collect();
         let sets = search.pipeline(&pipeline.stages, &all);
         let ids = |spans: Vec<usize>| spans.into_iter().map(|span| trace.spans[span].id).collect();
@@ -46,6 +48,8 @@ struct Search<'q> {
     trace: &'q Trace,
     tree: Tree,
     uses: &'q Uses<'q>,
+    /// Whether a span whose parent is missing counts as a root.
+    orphans: bool,
 }
 
 /// What is above a span.
@@ -67,14 +71,15 @@ struct Tree {
 }
 
 impl Tree {
-    fn new(trace: &Trace) -> Self {
+    fn new(trace: &Trace, orphans: bool) -> Self {
         let count = trace.spans.len();
         let at: HashMap<u64, usize> =
             trace.spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
         let mut tree =
             Self { parent: vec![Above::Unknown; count], left: vec![0; count], right: vec![0; count] };
         let mut next = 1;
-        for span in (0..count).filter(|&span| trace.spans[span].parent == 0) {
+        let is_root = |parent: u64| parent == 0 || orphans && !at.contains_key(&parent);
+        for span in (0..count).filter(|&span| is_root(trace.spans[span].parent)) {
             tree.parent[span] = Above::Nothing;
             tree.walk(trace, &at, span, &mut next);
         }
@@ -292,7 +297,7 @@ impl Search<'_> {
             Scope::Event => it.events = vec![it.events[one].clone()],
             _ => it.links = vec![it.links[one].clone()],
         }
-        ask(&Search { trace: &trace, tree: self.tree.clone(), uses: self.uses })
+        ask(&Search { trace: &trace, tree: self.tree.clone(), ..*self })
     }
 
     fn comparison(&self, op: Compare, left: &Expr, right: &Expr, span: usize) -> bool {
@@ -441,7 +446,8 @@ impl Search<'_> {
             Intrinsic::ParentId if it.parent == 0 => text(""),
             Intrinsic::ParentId => text(&format!("{:016x}", it.parent)),
             Intrinsic::ChildCount => {
-                let children = trace.spans.iter().filter(|other| other.parent == it.id && root.is_some());
+                let counted = root.is_some() || self.orphans;
+                let children = trace.spans.iter().filter(|other| other.parent == it.id && counted);
                 Literal::Int(children.count() as i64)
             }
             Intrinsic::TraceDuration => {
@@ -521,7 +527,8 @@ fn is_constant(expr: &Expr) -> bool {
 /// The value of an expression without fields, by way of a trace that nothing is asked of.
 fn constant(expr: &Expr) -> Literal {
     let nothing = Trace { id: 0, resources: Vec::new(), scopes: Vec::new(), spans: Vec::new() };
-    let search = Search { trace: &nothing, tree: Tree::new(&nothing), uses: &Vec::new() };
+    let search =
+        Search { trace: &nothing, tree: Tree::new(&nothing, false), uses: &Vec::new(), orphans: false };
     search.values(expr, 0).pop().unwrap_or(Literal::Nil)
 }
 

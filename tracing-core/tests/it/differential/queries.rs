@@ -11,6 +11,9 @@ pub(crate) fn random(random: &mut Random) -> String {
         query.push_str(" | ");
         query.push_str(&stage(random));
     }
+    if random.one_in(6) {
+        query.push_str(" with (orphans=true)");
+    }
     query
 }
 

@@ -1,0 +1,41 @@
+//! Hints of ours, which change what is answered. All others are ignored, as Tempo ignores those that it does not know.
+
+use super::error::{Problem, QueryError};
+use super::syntax::Hint;
+use super::value::Literal;
+
+const ORPHANS: &str = "orphans";
+
+/// What the hints of a query ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hints {
+    /// Spans whose parent is missing count as roots.
+    pub(crate) orphans: bool,
+}
+
+impl Hints {
+    /// # Errors
+    /// A hint of ours with a value that says nothing.
+    pub(crate) fn read(written: &[Hint]) -> Result<Self, QueryError> {
+        let mut hints = Self::default();
+        for Hint { name, value } in written {
+            match (name.as_str(), value) {
+                (ORPHANS, Literal::Bool(orphans)) => hints.orphans = *orphans,
+                (ORPHANS, _) => return Err(wrong(name, value, "true or false")),
+                _ => {}
+            }
+        }
+        Ok(hints)
+    }
+}
+
+/// How Tempo's rules refuse a hint, where it is one of ours.
+pub(crate) fn refusal(written: &[Hint]) -> Option<QueryError> {
+    let hint = written.iter().find(|hint| hint.name == ORPHANS)?;
+    let message = format!("hint {} not yet supported", hint.name);
+    Some(QueryError::new(Problem::NotAnswered, message))
+}
+
+fn wrong(name: &str, value: &Literal, expected: &str) -> QueryError {
+    QueryError::new(Problem::Invalid, format!("invalid hint: {name}={value}")).expecting(expected)
+}
