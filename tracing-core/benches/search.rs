@@ -22,7 +22,7 @@ use tracing_core::{
     model::{BlockId, Tenant, TraceId},
     store::{Stage, Store, StoreOptions},
     table::{SpanTable, TableBuilder},
-    traceql::{Plan, parse},
+    traceql::{Order, Plan, parse},
     wire::otlp,
 };
 
@@ -140,7 +140,7 @@ async fn search(engine: &Arc<Engine>, metas: &[Arc<Meta>], plan: &Arc<Plan>, lim
             engine.search_block(&meta, all, &plan, limits, CancellationToken::new()).await
         }
     });
-    let mut combiner = Combiner::new(limit);
+    let mut combiner = Combiner::new(limit, Order::Newest);
     for part in try_join_all(searches).await.expect("whole blocks") {
         combiner.add(part);
     }

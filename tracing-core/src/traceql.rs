@@ -32,7 +32,8 @@ pub use field::{Attribute, Field, Intrinsic, Scope};
 pub use legacy::{parse_bound, parse_tags};
 pub use operator::{BinaryOp, Compare, Keep, Relation, SpansetOp, UnaryOp};
 pub use plan::{
-    Condition, Expr, FieldId, Matcher, Plan, SKIP_HINT, ScalarPlan, Source, SpansetPlan, StagePlan, Visible,
+    Condition, Expr, FieldId, Matcher, Order, Plan, SKIP_HINT, ScalarPlan, Source, SpansetPlan, StagePlan,
+    Visible,
 };
 pub use syntax::Query;
 pub use value::{Kind, Literal, Status, Type};

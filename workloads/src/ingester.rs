@@ -282,7 +282,7 @@ impl Ingester {
         // Ends with this call: a client that goes away drops it.
         let cancel = CancellationToken::new();
         let _cancelled_when_dropped = cancel.clone().drop_guard();
-        let mut combiner = Combiner::new(limits.limit);
+        let mut combiner = Combiner::new(limits.limit, plan.order);
         let view = view.await.unwrap_or_default();
         combiner.add(engine.search_live(view, plan, limits, cancel.clone()).await?);
         for staged in seen.staged {

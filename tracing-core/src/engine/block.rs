@@ -59,7 +59,7 @@ impl Engine {
         limits: SearchLimits,
         ids: &[TraceId],
     ) -> Result<SearchPart, EngineError> {
-        let mut combiner = Combiner::new(limits.limit);
+        let mut combiner = Combiner::new(limits.limit, plan.order);
         for &id in ids.iter().filter(|_| row_groups.start == 0) {
             if !self.bloom(meta, id).await? {
                 continue;
@@ -77,7 +77,7 @@ impl Engine {
         Ok(combiner.finish())
     }
 
-    /// First what matches of every row group, then of the newest of all what is shown: nothing is decoded for
+    /// First what matches of every row group, then of the first of all what is shown: nothing is decoded for
     /// an answer that it does not get into.
     async fn search_row_groups(
         &self,
@@ -97,7 +97,7 @@ impl Engine {
         }
         let mut under_way = stream::iter(searches).buffer_unordered(self.threads * 2);
         let mut found: Vec<(Group<'_>, Matches)> = Vec::new();
-        let mut combiner = Combiner::new(limits.limit);
+        let mut combiner = Combiner::new(limits.limit, plan.order);
         while let Some((group, matches)) = under_way.try_next().await? {
             let stats = SearchStats {
                 inspected_traces: matches.inspected_traces,
@@ -107,9 +107,9 @@ impl Engine {
             combiner.add(SearchPart { hits: Vec::new(), stats });
             found.push((group, matches));
         }
-        let cutoff = super::combine::cutoff(found.iter().flat_map(|(_, found)| found.starts()), limits.limit);
+        let cutoff = super::combine::cutoff(found.iter().flat_map(|(_, found)| found.ranks()), limits.limit);
         for (group, matches) in &mut found {
-            matches.keep_newest(limits.limit, cutoff);
+            matches.keep_first(limits.limit, cutoff);
             let hits = group.hits(plan, matches, limits.spss).await?;
             let stats = SearchStats { inspected_bytes: group.bytes, ..SearchStats::default() };
             combiner.add(SearchPart { hits, stats });
@@ -155,7 +155,7 @@ async fn search_group<'a>(
     let search = move || {
         let view = View::of(pieces.iter().map(AsRef::as_ref));
         let mut matches = evaluate::search(&plan, view, None, limits.window);
-        matches.keep_newest(limits.limit, None);
+        matches.keep_first(limits.limit, None);
         matches
     };
     let matches = group.engine.pool.run(search).await?;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use crate::model::TraceId;
 use crate::table::evaluate::{OwnedValue, SpanSet, TimeRange, TraceHit};
+use crate::traceql::Order;
 
 /// How much of an answer is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchLimits {
-    /// Most traces, newest first.
+    /// Most traces, the first in the order of the plan.
     pub limit: usize,
     /// Most spans listed of each spanset.
     pub spss: usize,
@@ -20,7 +21,7 @@ pub struct SearchLimits {
 /// The answer of some of the data.
 #[derive(Clone, Debug, Default)]
 pub struct SearchPart {
-    /// Traces that matched, newest first, each once.
+    /// Traces that matched, in the order of the plan, each once.
     pub hits: Vec<TraceHit>,
     /// What it took.
     pub stats: SearchStats,
@@ -41,6 +42,7 @@ pub struct SearchStats {
 #[derive(Debug)]
 pub struct Combiner {
     limit: usize,
+    order: Order,
     hits: HashMap<TraceId, TraceHit>,
     /// What they take, about.
     memory: usize,
@@ -48,10 +50,10 @@ pub struct Combiner {
 }
 
 impl Combiner {
-    /// A combiner that keeps the newest `limit` traces.
+    /// A combiner that keeps the first `limit` traces of an order.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { limit, hits: HashMap::new(), memory: 0, stats: SearchStats::default() }
+    pub fn new(limit: usize, order: Order) -> Self {
+        Self { limit, order, hits: HashMap::new(), memory: 0, stats: SearchStats::default() }
     }
 
     /// Takes a partial answer in.
@@ -69,7 +71,7 @@ impl Combiner {
         }
         // Twice the limit is kept between cuts, so that a cut is paid for by as many additions.
         if self.hits.len() > self.limit.saturating_mul(2).max(64) {
-            let kept = newest(std::mem::take(&mut self.hits).into_values().collect(), self.limit);
+            let kept = self.first(std::mem::take(&mut self.hits).into_values().collect());
             self.memory = kept.iter().map(TraceHit::memory).sum();
             self.hits = kept.into_iter().map(|hit| (hit.trace_id, hit)).collect();
         }
@@ -81,23 +83,35 @@ impl Combiner {
         self.memory
     }
 
-    /// The newest traces so far, newest first, and what it took so far.
+    /// The first traces so far, in their order, and what it took so far.
     #[must_use]
     pub fn snapshot(&self) -> SearchPart {
-        SearchPart { hits: newest(self.hits.values().cloned().collect(), self.limit), stats: self.stats }
+        SearchPart { hits: self.first(self.hits.values().cloned().collect()), stats: self.stats }
     }
 
     /// Start of the oldest trace of a full answer: whatever started before it need not be searched any more.
-    /// `None` while there is room.
+    /// `None` while there is room, and where older traces may come first.
     #[must_use]
     pub fn cutoff(&self) -> Option<u64> {
-        cutoff(self.hits.values().map(|hit| hit.start), self.limit)
+        match self.order {
+            Order::Newest => cutoff(self.hits.values().map(|hit| hit.start), self.limit),
+            Order::Longest => None,
+        }
     }
 
-    /// The whole answer, newest first.
+    /// The whole answer, in its order.
     #[must_use]
-    pub fn finish(self) -> SearchPart {
-        SearchPart { hits: newest(self.hits.into_values().collect(), self.limit), stats: self.stats }
+    pub fn finish(mut self) -> SearchPart {
+        let hits = std::mem::take(&mut self.hits).into_values().collect();
+        SearchPart { hits: self.first(hits), stats: self.stats }
+    }
+
+    /// The first hits in their order; those of equal rank are ordered by id, so that answers repeat.
+    fn first(&self, mut hits: Vec<TraceHit>) -> Vec<TraceHit> {
+        let rank = |hit: &TraceHit| self.order.rank(hit.start, hit.duration_ns);
+        hits.sort_unstable_by(|a, b| rank(b).cmp(&rank(a)).then(a.trace_id.cmp(&b.trace_id)));
+        hits.truncate(self.limit);
+        hits
     }
 }
 
@@ -111,19 +125,12 @@ impl SearchStats {
     }
 }
 
-/// Start of the oldest of the newest `limit` traces, where there are so many.
-pub(super) fn cutoff(starts: impl Iterator<Item = u64>, limit: usize) -> Option<u64> {
-    let mut starts: Vec<u64> = starts.collect();
-    let last = limit.checked_sub(1).filter(|&last| last < starts.len())?;
-    let (_, cutoff, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
+/// The least of the `limit` greatest ranks, where there are so many.
+pub(super) fn cutoff(ranks: impl Iterator<Item = u64>, limit: usize) -> Option<u64> {
+    let mut ranks: Vec<u64> = ranks.collect();
+    let last = limit.checked_sub(1).filter(|&last| last < ranks.len())?;
+    let (_, cutoff, _) = ranks.select_nth_unstable_by(last, |a, b| b.cmp(a));
     Some(*cutoff)
-}
-
-/// The newest `limit` hits, newest first; equal starts are ordered by id, so that answers repeat.
-pub(crate) fn newest(mut hits: Vec<TraceHit>, limit: usize) -> Vec<TraceHit> {
-    hits.sort_unstable_by(|a, b| b.start.cmp(&a.start).then(a.trace_id.cmp(&b.trace_id)));
-    hits.truncate(limit);
-    hits
 }
 
 /// Two answers about one trace: earliest start, longest duration, root where it is known, the largest counts
@@ -184,7 +191,7 @@ mod tests {
     fn the_newest_are_kept_whatever_the_order_of_arrival() {
         let parts: Vec<_> = (0..200).map(|i| part(vec![hit(i, u64::from(i) * 7919 % 199, 1)])).collect();
         let answer = |parts: Vec<SearchPart>| {
-            let mut combiner = Combiner::new(5);
+            let mut combiner = Combiner::new(5, Order::Newest);
             for part in parts {
                 combiner.add(part);
             }
@@ -197,8 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_are_kept_where_they_are_asked_for_and_nothing_is_cut_off_by_its_age() {
+        let long = |id: u8, duration_ns| TraceHit { duration_ns, ..hit(id, u64::from(id), 1) };
+        let mut combiner = Combiner::new(3, Order::Longest);
+        for id in 0..200 {
+            combiner.add(part(vec![long(id, u64::from(id) * 7919 % 199)]));
+            assert_eq!(combiner.cutoff(), None);
+        }
+        combiner.add(part(vec![long(5, 1000)]));
+        let durations: Vec<_> = combiner.finish().hits.iter().map(|hit| hit.duration_ns).collect();
+        assert_eq!(durations, [1000, 198, 197]);
+    }
+
+    #[test]
     fn two_answers_about_a_trace_become_one_with_the_larger_counts() {
-        let mut combiner = Combiner::new(10);
+        let mut combiner = Combiner::new(10, Order::Newest);
         let named = TraceHit { root_name: "GET /".into(), duration_ns: 30, ..hit(1, 90, 2) };
         combiner.add(part(vec![hit(1, 100, 5)]));
         assert_eq!(combiner.cutoff(), None);
@@ -213,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_an_answer_takes_grows_with_its_spans_and_shrinks_when_it_is_cut() {
-        let mut combiner = Combiner::new(10);
+        let mut combiner = Combiner::new(10, Order::Newest);
         let spans = vec![crate::table::evaluate::SpanHit {
             id: crate::model::SpanId([1; 8]),
             name: "x".repeat(1000),
@@ -234,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_cutoff_is_the_oldest_of_a_full_answer() {
-        let mut combiner = Combiner::new(2);
+        let mut combiner = Combiner::new(2, Order::Newest);
         combiner.add(part(vec![hit(1, 10, 1), hit(2, 30, 1), hit(3, 20, 1)]));
         assert_eq!(combiner.cutoff(), Some(20));
     }

@@ -1,4 +1,4 @@
-//! Searching what is in memory: all tables at once, as far as there are threads, and answers of the newest.
+//! Searching what is in memory: all tables at once, as far as there are threads, and answers of the first.
 
 use std::sync::Arc;
 
@@ -41,20 +41,20 @@ impl Engine {
             self.pool.run(move || {
                 let LiveTable { table, alive } = live;
                 let mut matches = evaluate::search(&plan, &*table, Some(&alive), limits.window);
-                matches.keep_newest(limits.limit, None);
+                matches.keep_first(limits.limit, None);
                 (table, matches)
             })
         });
         let found: Vec<(Arc<_>, Matches)> = try_join_all(searches).await?;
-        let mut combiner = Combiner::new(limits.limit);
-        let cutoff = cutoff(found.iter().flat_map(|(_, matches)| matches.starts()), limits.limit);
+        let mut combiner = Combiner::new(limits.limit, plan.order);
+        let cutoff = cutoff(found.iter().flat_map(|(_, matches)| matches.ranks()), limits.limit);
         for (table, mut matches) in found {
             let stats = SearchStats {
                 inspected_traces: matches.inspected_traces,
                 inspected_spans: matches.inspected_spans,
                 inspected_bytes: 0,
             };
-            matches.keep_newest(limits.limit, cutoff);
+            matches.keep_first(limits.limit, cutoff);
             let hits = if matches.is_empty() {
                 Vec::new()
             } else {

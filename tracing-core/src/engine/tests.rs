@@ -12,10 +12,15 @@ use crate::model::{BlockId, Tenant, TraceId};
 use crate::store::cache::Role;
 use crate::store::{Stage, StoreOptions};
 use crate::table::Live;
-use crate::traceql::{Plan, parse};
+use crate::traceql::{Order, Plan, parse};
 use crate::wire::otlp::{json_to_proto, split};
 
 const TRACES: u64 = 60;
+
+/// How long each of them takes, nanoseconds.
+fn lasts(i: u64) -> u64 {
+    2_000_000 + i * 7919 % 61
+}
 
 /// Sixty traces, a second apart, of a root and a child each.
 fn live() -> Live {
@@ -26,7 +31,7 @@ fn live() -> Live {
             json!({
                 "traceId": format!("{:032x}", i + 1), "spanId": format!("{id:016x}"), "parentSpanId": parent,
                 "name": name, "kind": 1 + id, "startTimeUnixNano": start.to_string(),
-                "endTimeUnixNano": (start + id * 1_000_000).to_string(), "status": {"code": i % 3},
+                "endTimeUnixNano": (start + if id == 1 { lasts(i) } else { 2_000_000 }).to_string(), "status": {"code": i % 3},
                 "attributes": [
                     {"key": "n", "value": {"intValue": i.to_string()}},
                     {"key": "list", "value": {"arrayValue": {"values": [{"stringValue": "a"}, {"stringValue": "b"}]}}},
@@ -132,11 +137,33 @@ async fn what_was_read_for_one_question_is_not_read_again_for_another() {
 }
 
 #[tokio::test]
+async fn the_longest_traces_of_a_block_and_of_live_tables_are_found_wherever_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, meta) = block(dir.path()).await;
+    let cancel = CancellationToken::new();
+    let plan = plan("{ .n < 50 } with (order_by=\"duration\")");
+    let mut longest: Vec<_> = (0..50).map(|i| (lasts(i), i + 1)).collect();
+    longest.sort_unstable_by(|a, b| b.cmp(a));
+    let expected: Vec<_> =
+        longest.iter().take(5).map(|(_, id)| TraceId(u128::from(*id).to_be_bytes())).collect();
+    let mut combiner = Combiner::new(5, plan.order);
+    for group in 0..meta.row_groups as usize {
+        let part = engine.search_block(&meta, group..group + 1, &plan, limits(5), cancel.clone());
+        combiner.add(part.await.unwrap());
+    }
+    let whole = engine.search_block(&meta, 0..usize::MAX, &plan, limits(5), cancel.clone()).await.unwrap();
+    let live = engine.search_live(live().snapshot(), &plan, limits(5), cancel).await.unwrap();
+    for part in [combiner.finish(), whole, live] {
+        assert_eq!(part.hits.iter().map(|hit| hit.trace_id).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test]
 async fn row_groups_that_are_searched_apart_add_up_to_the_block() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, meta) = block(dir.path()).await;
     let cancel = CancellationToken::new();
-    let mut combiner = Combiner::new(5);
+    let mut combiner = Combiner::new(5, Order::Newest);
     let newer = plan("{ .n >= 50 }");
     for group in 0..meta.row_groups as usize + 2 {
         let part = engine.search_block(&meta, group..group + 1, &newer, limits(5), cancel.clone());

@@ -46,8 +46,8 @@ struct Kept {
     /// The position of its first span, and the number of its spans.
     first: u32,
     spans: u32,
-    /// When it started, nanoseconds since 1970.
-    start: u64,
+    /// Where it stands among others, in the plan's order: the greater, the earlier.
+    rank: u64,
 }
 
 /// The spans that matched. Sets cost memory for each trace, and are made where stages need them, or of those
@@ -71,9 +71,9 @@ impl Matches {
         self.kept.is_empty()
     }
 
-    /// Start of each trace that matched, nanoseconds since 1970.
-    pub fn starts(&self) -> impl Iterator<Item = u64> {
-        self.kept.iter().map(|kept| kept.start)
+    /// Rank of each trace that matched, in the plan's order.
+    pub fn ranks(&self) -> impl Iterator<Item = u64> {
+        self.kept.iter().map(|kept| kept.rank)
     }
 
     /// Position of each trace that matched, ascending.
@@ -110,14 +110,14 @@ impl Matches {
         Self { found: Found::Sets(sets), kept: vec![alone], inspected_traces: 0, inspected_spans: 0 }
     }
 
-    /// Keeps the traces that started at or after `cutoff`, and of those the newest `limit`.
-    pub fn keep_newest(&mut self, limit: usize, cutoff: Option<u64>) {
+    /// Keeps the traces of at least the rank `cutoff`, and of those the first `limit`.
+    pub fn keep_first(&mut self, limit: usize, cutoff: Option<u64>) {
         let before = self.kept.len();
-        self.kept.retain(|kept| cutoff.is_none_or(|cutoff| kept.start >= cutoff));
+        self.kept.retain(|kept| cutoff.is_none_or(|cutoff| kept.rank >= cutoff));
         if self.kept.len() > limit {
-            let newest = |a: &Kept, b: &Kept| b.start.cmp(&a.start).then(a.trace.cmp(&b.trace));
+            let order = |a: &Kept, b: &Kept| b.rank.cmp(&a.rank).then(a.trace.cmp(&b.trace));
             if limit > 0 {
-                self.kept.select_nth_unstable_by(limit - 1, newest);
+                self.kept.select_nth_unstable_by(limit - 1, order);
             }
             self.kept.truncate(limit);
             self.kept.shrink_to_fit();
@@ -163,8 +163,10 @@ pub fn search<'a>(
     };
     let kept = |trace: u32| {
         let spans = view.spans_of_trace(trace as usize);
-        let start = view.starts.get(trace as usize).copied().unwrap_or_default();
-        Kept { trace, first: spans.start as u32, spans: spans.len() as u32, start }
+        let at = |column: &[u64]| column.get(trace as usize).copied().unwrap_or_default();
+        let (start, end) = (at(view.starts), at(view.ends));
+        let rank = plan.order.rank(start, end.saturating_sub(start));
+        Kept { trace, first: spans.start as u32, spans: spans.len() as u32, rank }
     };
     matches.kept = traces.into_iter().map(kept).collect();
     matches

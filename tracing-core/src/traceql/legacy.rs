@@ -5,7 +5,7 @@ use super::duration::parse_duration;
 use super::error::{Problem, QueryError};
 use super::field::{Attribute, Field, Intrinsic, Scope};
 use super::operator::{Compare, SpansetOp};
-use super::plan::{Builder, Condition, Expr, Matcher, Plan, SpansetPlan};
+use super::plan::{Builder, Condition, Expr, Matcher, Order, Plan, SpansetPlan};
 use super::value::Literal;
 
 /// Most tags of a search.
@@ -52,6 +52,7 @@ impl Plan {
             stages: Vec::new(),
             lists_spans: false,
             orphans: false,
+            order: Order::Newest,
         })
     }
 }

@@ -35,6 +35,29 @@ pub struct Plan {
     pub lists_spans: bool,
     /// Whether spans whose parent is missing count as roots.
     pub orphans: bool,
+    /// Which traces come first.
+    pub order: Order,
+}
+
+/// Which traces an answer begins with, and has where there are more than it may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Those that started last.
+    #[default]
+    Newest,
+    /// Those that took longest.
+    Longest,
+}
+
+impl Order {
+    /// Where a trace stands among others: the greater, the earlier. Nanoseconds since 1970, and nanoseconds.
+    #[must_use]
+    pub fn rank(self, start: u64, duration: u64) -> u64 {
+        match self {
+            Self::Newest => start,
+            Self::Longest => duration,
+        }
+    }
 }
 
 /// Index into [`Plan::sources`].

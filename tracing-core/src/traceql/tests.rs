@@ -200,7 +200,10 @@ fn the_parent_is_asked_and_refused_where_tempos_rules_are_asked_for() {
 
 #[test]
 fn a_hint_of_ours_is_checked_and_refused_where_tempos_rules_are_asked_for() {
-    for (text, wrong) in [("{ } > { } with (orphans=true)", "{ } with (orphans=1)")] {
+    for (text, wrong) in [
+        ("{ } > { } with (orphans=true)", "{ } with (orphans=1)"),
+        ("{ } with (most_recent=true, order_by=\"duration\")", "{ } with (order_by=\"name\")"),
+    ] {
         Plan::search(&parse(text).unwrap()).unwrap();
         let refused = parse_strict(text).expect_err(text).to_string();
         assert!(refused.contains("not yet supported"), "{text}: {refused}");

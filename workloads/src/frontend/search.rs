@@ -1,5 +1,5 @@
 //! Searching: a job for each ingester, one for each range of row groups of each block that may hold an
-//! answer, newest first, until what is left cannot beat what is found.
+//! answer, newest first, until what is left cannot beat what is found. Where the longest traces are asked for, none can be left out.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use tracing_core::{
     engine::{Combiner, SearchLimits, SearchPart},
     model::{Tenant, TraceId},
     table::evaluate::{TimeRange, TraceHit},
-    traceql::Plan,
+    traceql::{Order, Plan},
 };
 
 use super::{
@@ -162,7 +162,7 @@ impl Searching<'_> {
             metas.extend(self.frontend.blocks(tenant, &mut self.seen, self.run.deadline()).await?);
         }
         self.add_blocks(metas).await;
-        let mut combiner = Combiner::new(self.search.limits.limit);
+        let mut combiner = Combiner::new(self.search.limits.limit, self.search.plan.order);
         let partial = loop {
             let done = match self.run.next().await {
                 Ok(Some(done)) => done,
@@ -210,7 +210,10 @@ impl Searching<'_> {
     /// Tells the client what is certain by now. Traces that what is still under way might displace wait: a
     /// client keeps what it was told.
     async fn tell(&mut self, combiner: &Combiner) {
-        let Some(told) = self.told.as_mut().filter(|told| told.at.elapsed() >= PIECES) else { return };
+        // Of the longest traces none is certain before all are known.
+        let is_due =
+            |told: &&mut Told| told.at.elapsed() >= PIECES && self.search.plan.order == Order::Newest;
+        let Some(told) = self.told.as_mut().filter(is_due) else { return };
         let Some(newest) = self.run.newest() else { return };
         told.at = Instant::now();
         let mut part = combiner.snapshot();

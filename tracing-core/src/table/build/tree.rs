@@ -85,21 +85,14 @@ impl Scratch {
     /// missing as roots among the others.
     pub(crate) fn number_orphans(&mut self, of: Family<'_>, rows: Range<usize>, to: &mut [Vec<i32>; 3]) {
         let (ids, parents, kinds) = of.rows(rows);
-        let [left, right, parent] = to;
-        let first = left.len();
-        for column in [&mut *left, right, parent] {
-            column.resize(first + ids.len(), 0);
+        let [mut left, mut right, mut parent] = [0; 3].map(|nowhere| vec![nowhere; ids.len()]);
+        if !self.index(ids) {
+            self.link(parents, kinds, true);
+            self.walk(&mut left, &mut right, &mut parent);
         }
-        if self.index(ids) {
-            return;
+        for (column, made) in to.iter_mut().zip([left, right, parent]) {
+            column.extend(made);
         }
-        self.link(parents, kinds, true);
-        let own = |column: &mut Vec<i32>| column.split_off(first);
-        let (mut l, mut r, mut p) = (own(left), own(right), own(parent));
-        self.walk(&mut l, &mut r, &mut p);
-        left.extend(l);
-        right.extend(r);
-        parent.extend(p);
     }
 
     /// Works out the children of each span, and puts the roots on the stack.

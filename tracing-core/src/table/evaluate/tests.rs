@@ -500,14 +500,29 @@ fn traces_outside_the_window_or_replaced_elsewhere_are_not_looked_at_and_the_new
     assert_eq!(search(&plan, &table, None, Some(window)).inspected_traces, 2);
     alive.clear(2);
     let matches = search(&plan, &table, Some(&alive), Some(window));
-    assert_eq!(matches.starts().collect::<Vec<_>>(), [at(1)]);
+    assert_eq!(matches.ranks().collect::<Vec<_>>(), [at(1)]);
     assert_eq!((matches.inspected_traces, matches.inspected_spans), (1, 1));
     let mut matches = search(&plan, &table, None, None);
-    matches.keep_newest(3, Some(at(2)));
+    matches.keep_first(3, Some(at(2)));
     let ids: Vec<_> = hits(&plan, &table, &matches, 1).iter().map(|hit| hit.trace_id.0[15]).collect();
     assert_eq!(ids, [3, 4]);
-    matches.keep_newest(1, None);
-    assert_eq!(matches.starts().collect::<Vec<_>>(), [at(3)]);
+    matches.keep_first(1, None);
+    assert_eq!(matches.ranks().collect::<Vec<_>>(), [at(3)]);
+}
+
+#[test]
+fn by_a_hint_the_longest_traces_are_kept() {
+    let lasting = |id: u8| vec![resource(&json!({}), &[span(id, 0, &json!({}))])];
+    let table = table(&[lasting(2), lasting(9), lasting(4), lasting(1)]);
+    for stages in ["", " | count() > 0"] {
+        let query = format!("{{ }}{stages} with (order_by=\"duration\")");
+        let plan = Plan::search(&parse(&query).unwrap()).unwrap();
+        let mut matches = search(&plan, &table, None, None);
+        assert_eq!(matches.ranks().collect::<Vec<_>>(), [2_000_000, 9_000_000, 4_000_000, 1_000_000]);
+        matches.keep_first(2, Some(3_000_000));
+        let ids: Vec<_> = hits(&plan, &table, &matches, 1).iter().map(|hit| hit.trace_id.0[15]).collect();
+        assert_eq!(ids, [2, 3]);
+    }
 }
 
 #[test]

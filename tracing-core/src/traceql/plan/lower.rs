@@ -28,8 +28,8 @@ impl Plan {
         };
         let rules = Rewriter::new(&query.hints, &builder.sources);
         let (spansets, stages) = (rules.spansets(spansets), rules.stages(stages));
-        let Hints { orphans } = Hints::read(&query.hints)?;
-        Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true, orphans })
+        let Hints { orphans, order } = Hints::read(&query.hints)?;
+        Ok(Self { sources: builder.sources, spansets, stages, lists_spans: true, orphans, order })
     }
 }
 
