@@ -71,7 +71,8 @@ impl Combiner {
         }
         // Twice the limit is kept between cuts, so that a cut is paid for by as many additions.
         if self.hits.len() > self.limit.saturating_mul(2).max(64) {
-            let kept = self.first(std::mem::take(&mut self.hits).into_values().collect());
+            let hits = std::mem::take(&mut self.hits).into_values().collect();
+            let kept = self.first(hits);
             self.memory = kept.iter().map(TraceHit::memory).sum();
             self.hits = kept.into_iter().map(|hit| (hit.trace_id, hit)).collect();
         }

@@ -5,18 +5,20 @@
 //! literal makes only those attribute values seen that satisfy it and are of its type ([`Search::seen`]). And
 //! `!=` over several events or links asks for one that differs, over an array for none that is equal.
 
+mod tree;
 mod values;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use tracing_core::table::evaluate::OwnedValue;
 use tracing_core::traceql::syntax::{Aggregate, Expr, Hint, Pipeline, Query, Root, Scalar, Spansets, Stage};
 use tracing_core::traceql::{
-    BinaryOp, Compare, Field, Intrinsic, Keep, Kind, Literal, Relation, Scope, SpansetOp, Status, UnaryOp,
+    BinaryOp, Compare, Field, Intrinsic, Keep, Kind, Literal, Scope, SpansetOp, Status, UnaryOp,
 };
 
 use super::Answer;
-use super::traces::{Attrs, Trace};
+use super::traces::{Attrs, Event, Link, Span, Trace};
+use tree::Tree;
 use values::{compute, elements, float, holds, is_negative, is_number, owned, zero};
 
 /// Spans of a trace by position, with the values of the set.
@@ -50,79 +52,6 @@ struct Search<'q> {
     uses: &'q Uses<'q>,
     /// Whether a span whose parent is missing counts as a root.
     orphans: bool,
-}
-
-/// What is above a span.
-#[derive(Clone, Copy, PartialEq)]
-enum Above {
-    /// No root reaches it.
-    Unknown,
-    /// It is a root.
-    Nothing,
-    Parent(usize),
-}
-
-/// Who is whose child, for spans that a root reaches.
-#[derive(Clone)]
-struct Tree {
-    parent: Vec<Above>,
-    left: Vec<i64>,
-    right: Vec<i64>,
-}
-
-impl Tree {
-    fn new(trace: &Trace, orphans: bool) -> Self {
-        let count = trace.spans.len();
-        let at: HashMap<u64, usize> =
-            trace.spans.iter().enumerate().map(|(at, span)| (span.id, at)).collect();
-        let mut tree =
-            Self { parent: vec![Above::Unknown; count], left: vec![0; count], right: vec![0; count] };
-        let mut next = 1;
-        let is_root = |parent: u64| parent == 0 || orphans && !at.contains_key(&parent);
-        for span in (0..count).filter(|&span| is_root(trace.spans[span].parent)) {
-            tree.parent[span] = Above::Nothing;
-            tree.walk(trace, &at, span, &mut next);
-        }
-        tree
-    }
-
-    fn walk(&mut self, trace: &Trace, at: &HashMap<u64, usize>, span: usize, next: &mut i64) {
-        self.left[span] = *next;
-        *next += 1;
-        for child in 0..trace.spans.len() {
-            if at.get(&trace.spans[child].parent) == Some(&span) {
-                self.parent[child] = Above::Parent(span);
-                self.walk(trace, at, child, next);
-            }
-        }
-        self.right[span] = *next;
-        *next += 1;
-    }
-
-    fn is_below(&self, mut span: usize, above: usize) -> bool {
-        while let Above::Parent(parent) = self.parent[span] {
-            if parent == above {
-                return true;
-            }
-            span = parent;
-        }
-        false
-    }
-
-    /// Whether `span` is a child of `other`, …
-    fn stands(&self, span: usize, relation: Relation, other: usize) -> bool {
-        match relation {
-            Relation::Child => self.parent[span] == Above::Parent(other),
-            Relation::Parent => self.parent[other] == Above::Parent(span),
-            Relation::Descendant => self.is_below(span, other),
-            Relation::Ancestor => self.is_below(other, span),
-            Relation::Sibling => {
-                span != other
-                    && self.parent[span] != Above::Unknown
-                    && self.parent[span] == self.parent[other]
-            }
-        }
-    }
 }
 
 impl Search<'_> {
@@ -205,22 +134,18 @@ impl Search<'_> {
             _ => None,
         };
         let numbers: Vec<Literal> = spans.iter().filter_map(single).collect();
-        let sum = || {
-            numbers.iter().skip(1).try_fold(numbers.first()?.clone(), |a, b| compute(BinaryOp::Add, &a, b))
-        };
-        let best = |op| {
-            numbers.iter().skip(1).fold(numbers.first().cloned(), |best, it| {
-                best.map(|best| if holds(op, it, &best) { it.clone() } else { best })
-            })
-        };
+        let count = numbers.len() as i64;
+        let mut numbers = numbers.into_iter();
+        let sorted = |a: Literal, b: Literal| if holds(Compare::Lt, &b, &a) { (b, a) } else { (a, b) };
+        let first = numbers.next()?;
         match aggregate {
-            Aggregate::Min => best(Compare::Lt),
-            Aggregate::Max => best(Compare::Ge),
-            Aggregate::Avg => Some(match sum()? {
-                Literal::Duration(ns) => Literal::Duration(ns / numbers.len() as i64),
-                total => Literal::Float(float(&total) / numbers.len() as f64),
-            }),
-            _ => sum(),
+            Aggregate::Min => Some(numbers.fold(first, |best, it| sorted(best, it).0)),
+            Aggregate::Max => Some(numbers.fold(first, |best, it| sorted(best, it).1)),
+            _ => match numbers.try_fold(first, |a, b| compute(BinaryOp::Add, &a, &b))? {
+                Literal::Duration(ns) if aggregate == Aggregate::Avg => Some(Literal::Duration(ns / count)),
+                sum if aggregate == Aggregate::Avg => Some(Literal::Float(float(&sum) / count as f64)),
+                sum => Some(sum),
+            },
         }
     }
 
@@ -236,29 +161,23 @@ impl Search<'_> {
             Spansets::Binary { op, left, right } => {
                 let is_condition = is_condition(left) || is_condition(right);
                 let (left, right) = (self.spansets(left, among), self.spansets(right, among));
-                let both = |span: &usize| left.contains(span) || right.contains(span);
-                let of_both = |span: &usize| left.contains(span) && right.contains(span);
-                let union: Vec<usize> = among.iter().copied().filter(both).collect();
-                match op {
-                    SpansetOp::And if is_condition => among.iter().copied().filter(of_both).collect(),
-                    SpansetOp::And if left.is_empty() || right.is_empty() => Vec::new(),
-                    SpansetOp::And | SpansetOp::Or => union,
-                    SpansetOp::Structural { relation, keep } => {
-                        let stands =
-                            |span: &usize| left.iter().any(|&l| self.tree.stands(*span, *relation, l));
-                        let takes_part =
-                            |span: &usize| right.iter().any(|&r| self.tree.stands(r, *relation, *span));
-                        let answer = |span: &usize| match keep {
-                            Keep::Right => right.contains(span) && stands(span),
-                            Keep::Unrelated => right.contains(span) && !stands(span),
-                            Keep::Both => {
-                                right.contains(span) && stands(span)
-                                    || left.contains(span) && takes_part(span)
-                            }
-                        };
-                        among.iter().copied().filter(answer).collect()
+                let is_answer = |span: &usize| {
+                    let (l, r) = (left.contains(span), right.contains(span));
+                    let (relation, keep) = match op {
+                        SpansetOp::And if is_condition => return l && r,
+                        SpansetOp::And => return (l || r) && !left.is_empty() && !right.is_empty(),
+                        SpansetOp::Or => return l || r,
+                        SpansetOp::Structural { relation, keep } => (*relation, keep),
+                    };
+                    let stands = || left.iter().any(|&l| self.tree.stands(*span, relation, l));
+                    let takes_part = || right.iter().any(|&r| self.tree.stands(r, relation, *span));
+                    match keep {
+                        Keep::Right => r && stands(),
+                        Keep::Unrelated => r && !stands(),
+                        Keep::Both => r && stands() || l && takes_part(),
                     }
-                }
+                };
+                among.iter().copied().filter(is_answer).collect()
             }
         }
     }
@@ -433,9 +352,9 @@ impl Search<'_> {
         let (trace, it) = (self.trace, &self.trace.spans[span]);
         let scope = &trace.scopes[it.scope];
         let root = trace.spans.iter().rfind(|span| span.parent == 0);
-        let text = |text: &str| Literal::String(text.to_owned());
-        let service =
-            |span: &super::traces::Span| trace.resources[trace.scopes[span.scope].resource].service.clone();
+        let of_events = |value: fn(&Event) -> Literal| it.events.iter().map(value).collect();
+        let of_links = |value: fn(&Link) -> Literal| it.links.iter().map(value).collect();
+        let service = |span: &Span| trace.resources[trace.scopes[span.scope].resource].service.clone();
         vec![match intrinsic {
             Intrinsic::Duration => Literal::Duration(it.duration as i64),
             Intrinsic::Name => text(&it.name),
@@ -460,21 +379,11 @@ impl Search<'_> {
             Intrinsic::TraceId => text(&format!("{:x}", trace.id)),
             Intrinsic::NestedSetLeft => Literal::Int(self.tree.left[span]),
             Intrinsic::NestedSetRight => Literal::Int(self.tree.right[span]),
-            Intrinsic::NestedSetParent => Literal::Int(match self.tree.parent[span] {
-                Above::Unknown => 0,
-                Above::Nothing => -1,
-                Above::Parent(parent) => self.tree.left[parent],
-            }),
-            Intrinsic::EventName => return it.events.iter().map(|event| text(&event.name)).collect(),
-            Intrinsic::EventTime => {
-                return it.events.iter().map(|event| Literal::Duration(event.since as i64)).collect();
-            }
-            Intrinsic::LinkTraceId => {
-                return it.links.iter().map(|link| text(&format!("{:x}", link.trace))).collect();
-            }
-            Intrinsic::LinkSpanId => {
-                return it.links.iter().map(|link| text(&format!("{:x}", link.span))).collect();
-            }
+            Intrinsic::NestedSetParent => Literal::Int(self.tree.left_of_parent(span)),
+            Intrinsic::EventName => return of_events(|event| text(&event.name)),
+            Intrinsic::EventTime => return of_events(|event| Literal::Duration(event.since as i64)),
+            Intrinsic::LinkTraceId => return of_links(|link| text(&format!("{:x}", link.trace))),
+            Intrinsic::LinkSpanId => return of_links(|link| text(&format!("{:x}", link.span))),
             Intrinsic::ScopeName => text(&scope.name),
             Intrinsic::ScopeVersion => text(&scope.version),
             Intrinsic::Parent => return Vec::new(),
@@ -491,6 +400,10 @@ fn is_condition(spansets: &Spansets) -> bool {
         }
         _ => false,
     }
+}
+
+fn text(text: &str) -> Literal {
+    Literal::String(text.to_owned())
 }
 
 /// The spans of some sets, each once.
