@@ -8,6 +8,7 @@ mod bloom;
 mod decode;
 mod dedicate;
 mod encode;
+mod entries;
 mod envelope;
 mod error;
 mod footer;
@@ -26,13 +27,14 @@ mod write;
 
 pub use bloom::{Bloom, BloomOptions};
 pub use dedicate::Dedicated;
+pub use entries::Dictionary;
 pub use error::BlockError;
 pub use footer::Footer;
 #[cfg(fuzzing)]
 pub use fuzz::fuzz_pages;
 pub use merge::{Merge, MergeError, MergeRules, MergeStep, Merged, Sift};
 pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained, Version};
-pub use scan::{Scan, Step};
+pub use scan::{Dictionaries, Scan, Step};
 pub use sketch::Sketch;
 pub use write::{WriteOptions, Written, write};
 

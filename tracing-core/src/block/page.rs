@@ -3,12 +3,13 @@
 //! Strings are not copied: a decoded column refers to the decompressed pages, and its dictionary's entries
 //! are looked at once each, however many values refer to them.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
     BlockError, decode, encode,
+    entries::{Dictionary, Entries},
     footer::Codec,
     schema::{Kind, Spec},
     thrift::{Fields, Reader, Wire},
@@ -34,23 +35,6 @@ pub(crate) enum Values {
     Bytes(Entries),
 }
 
-/// Byte arrays: distinct entries of a dictionary and single values alike, and which of them each value is.
-#[derive(Debug, Default)]
-pub(crate) struct Entries {
-    buffers: Vec<Bytes>,
-    places: Vec<Place>,
-    /// For each value, its place.
-    pub(crate) indexes: Vec<u32>,
-}
-
-/// Where an entry's bytes are.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    buffer: u32,
-    start: u32,
-    length: u32,
-}
-
 /// Largest page, decompressed, in bytes.
 pub(crate) const MAX_PAGE: u64 = 1 << 28;
 
@@ -67,27 +51,6 @@ impl Values {
             Self::Numbers(values) => values.len(),
             Self::Bytes(entries) => entries.indexes.len(),
         }
-    }
-}
-
-impl Entries {
-    /// Number of entries.
-    pub(crate) fn count(&self) -> usize {
-        self.places.len()
-    }
-
-    /// An entry's bytes; empty past the end.
-    pub(crate) fn entry(&self, at: u32) -> &[u8] {
-        let bytes = self.places.get(at as usize).and_then(|place| {
-            let start = place.start as usize;
-            self.buffers.get(place.buffer as usize)?.get(start..start + place.length as usize)
-        });
-        bytes.unwrap_or_default()
-    }
-
-    fn push(&mut self, start: usize, length: usize) {
-        let buffer = (self.buffers.len() as u32).saturating_sub(1);
-        self.places.push(Place { buffer, start: start as u32, length: length as u32 });
     }
 }
 
@@ -156,8 +119,6 @@ pub(crate) struct Pages<'a> {
     spec: &'a Spec,
     codec: Codec,
     column: Column,
-    /// Entries of the dictionary, which stand before all others.
-    dictionary: Option<u32>,
     /// Values and nulls that the column may still hold.
     budget: u64,
     /// The rows that are wanted, counted from the first of the first page; all where there is no range.
@@ -184,12 +145,20 @@ impl<'a> Pages<'a> {
             _ => Values::Numbers(Vec::new()),
         };
         let column = Column { values: values_of, ..Column::default() };
-        Self { spec, codec, column, dictionary: None, budget: values, rows: None, begun: 0 }
+        Self { spec, codec, column, budget: values, rows: None, begun: 0 }
     }
 
     /// Only these rows, counted from the first of the first page that is read.
     pub(crate) fn only(self, rows: Range<u64>) -> Self {
         Self { rows: Some(rows), ..self }
+    }
+
+    /// With the column's dictionary, whose page is then not among those that are read.
+    pub(crate) fn with(mut self, dictionary: Option<Arc<Dictionary>>) -> Self {
+        if let (Values::Bytes(entries), Some(dictionary)) = (&mut self.column.values, dictionary) {
+            *entries = Entries::of(dictionary);
+        }
+        self
     }
 
     /// What was read.
@@ -233,15 +202,12 @@ impl<'a> Pages<'a> {
     fn read_dictionary(&mut self, header: &Header, body: &Bytes) -> Result<(), BlockError> {
         let body = decompress(self.codec, body, header.uncompressed)?;
         let count = self.count(header)?;
-        if self.dictionary.is_some() || !self.column.is_empty() {
-            return Err(BlockError::corrupt("page", "dictionary after the first page"));
-        }
-        self.dictionary = Some(count as u32);
         match &mut self.column.values {
-            Values::Bytes(entries) => {
-                entries.buffers.push(body.clone());
-                decode::plain_bytes(&body, 0..count, |start, length| entries.push(start, length))
+            Values::Bytes(entries) if entries.count() == 0 && entries.dictionary().is_none() => {
+                *entries = Entries::of(Arc::new(Dictionary::read(body, count)?));
+                Ok(())
             }
+            Values::Bytes(_) => Err(BlockError::corrupt("page", "dictionary after the first page")),
             Values::Numbers(_) => Err(BlockError::corrupt("page", "dictionary of numbers")),
         }
     }
@@ -321,26 +287,21 @@ impl<'a> Pages<'a> {
         }
         match (&mut self.column.values, encoding) {
             (Values::Bytes(entries), 2 | 8) => {
-                let Some(most) = self.dictionary.map(|count| count.checked_sub(1)) else {
-                    return Err(BlockError::corrupt("page", "indexes without a dictionary"));
-                };
-                let most =
-                    most.ok_or_else(|| BlockError::corrupt("page", "index into an empty dictionary"))?;
+                let most = entries.most().ok_or_else(|| {
+                    BlockError::corrupt("page", "indexes, and no dictionary or one without entries")
+                })?;
                 let (&width, packed) = page
                     .split_first()
                     .ok_or_else(|| BlockError::corrupt("page", "indexes without their width"))?;
                 decode::part(&mut entries.indexes, packed, width, range, most)
             }
             (Values::Bytes(entries), 0 | 6) => {
-                entries.buffers.push(page.clone());
-                let first = entries.count();
+                entries.begin(page.clone());
                 let push = |start, length| entries.push(start, length);
                 match encoding {
-                    0 => decode::plain_bytes(page, range, push)?,
-                    _ => decode::delta_length(page, count, range, push)?,
+                    0 => decode::plain_bytes(page, range, push),
+                    _ => decode::delta_length(page, count, range, push),
                 }
-                entries.indexes.extend(first as u32..entries.count() as u32);
-                Ok(())
             }
             (Values::Numbers(out), 0) => match kind {
                 Kind::Bool => decode::plain_bools(out, page, range),
@@ -373,13 +334,6 @@ impl<'a> Pages<'a> {
 }
 
 impl Column {
-    fn is_empty(&self) -> bool {
-        match &self.values {
-            Values::Numbers(values) => values.is_empty(),
-            Values::Bytes(entries) => entries.count() == 0,
-        }
-    }
-
     /// Reads the levels of some entries of a page.
     fn levels(
         &mut self,

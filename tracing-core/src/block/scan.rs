@@ -11,6 +11,7 @@ mod wanted;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::{Bound, Range},
     sync::Arc,
 };
@@ -18,7 +19,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    BlockError, Footer, Meta,
+    BlockError, Dictionary, Footer, Meta,
     footer::{self, Chunk},
     page::{Column, Pages, Values},
     schema::Leaf,
@@ -56,6 +57,19 @@ pub struct Scan {
     stage: Stage,
     /// Bytes that were handed over for the present row group, by their place in the file.
     held: BTreeMap<u64, Bytes>,
+    dictionaries: Option<Arc<dyn Dictionaries>>,
+    /// Those of the present row group that are at hand, by their place in the file.
+    known: BTreeMap<u64, Arc<Dictionary>>,
+}
+
+/// Dictionaries of one block's columns, kept from scan to scan by whoever drives them: one that is as large as the
+/// pages of thousands of traces has to be decompressed for each lookup otherwise.
+pub trait Dictionaries: fmt::Debug + Send + Sync {
+    /// The dictionary whose page stands at `place` of data.parquet, if it is at hand.
+    fn get(&self, place: u64) -> Option<Arc<Dictionary>>;
+
+    /// Keeps it, if there is room.
+    fn keep(&self, place: u64, dictionary: &Arc<Dictionary>);
 }
 
 /// How far the present row group is.
@@ -76,6 +90,8 @@ struct Pick {
     pieces: Vec<Range<u64>>,
     /// The rows to keep, counted from the first row of the pages.
     rows: Option<Range<u64>>,
+    /// Where it is at hand; its page is then not among the pieces.
+    dictionary: Option<Arc<Dictionary>>,
 }
 
 /// The rows of a row group that are wanted.
@@ -106,8 +122,15 @@ impl Scan {
         meta.version()?;
         let groups = row_groups.start..row_groups.end.min(footer.row_groups());
         let wanted = Wanted::new(projection);
-        let (target, window, stage, held) = (None, None, Stage::Rows, BTreeMap::new());
-        Ok(Self { footer, wanted, groups, target, window, stage, held })
+        let (held, known) = (BTreeMap::new(), BTreeMap::new());
+        let (target, window, stage, dictionaries) = (None, None, Stage::Rows, None);
+        Ok(Self { footer, wanted, groups, target, window, stage, held, dictionaries, known })
+    }
+
+    /// Where only some rows are read: with dictionaries that are at hand, and keeping those that are not.
+    #[must_use]
+    pub fn with_dictionaries(self, dictionaries: Arc<dyn Dictionaries>) -> Self {
+        Self { dictionaries: Some(dictionaries), ..self }
     }
 
     /// Reads what `projection` wants of the traces `rows` of one row group, counted from its first; what the
@@ -183,7 +206,9 @@ impl Scan {
                 Stage::Values(assembly, rows) => {
                     let group = self.groups.start;
                     let there = assembly.pending().filter(|leaf| !self.footer.is_empty(group, *leaf));
-                    let picks = self.picks(there, rows.as_ref())?;
+                    let there: Vec<_> = there.collect();
+                    self.recall(&there)?;
+                    let picks = self.picks(&there, rows.as_ref())?;
                     if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
                         self.stage = Stage::Values(assembly, rows);
                         return Ok(Step::Need(ranges));
@@ -208,6 +233,7 @@ impl Scan {
     fn end_group(&mut self) {
         self.groups.start += 1;
         self.held.clear();
+        self.known.clear();
     }
 
     /// Which rows of the present row group are wanted.
@@ -234,7 +260,7 @@ impl Scan {
             return Ok(Have::Need(ranges));
         }
         for (range, first) in pages {
-            let pick = Pick { leaf: Leaf::TraceId, pieces: vec![range], rows: None };
+            let pick = Pick { leaf: Leaf::TraceId, pieces: vec![range], rows: None, dictionary: None };
             let Values::Bytes(ids) = self.read(&pick)?.values else { continue };
             let row = ids.indexes.iter().position(|&at| ids.entry(at) == id.0);
             if let Some(row) = row {
@@ -277,7 +303,10 @@ impl Scan {
                 return Ok(Have::Need(ranges));
             }
         }
-        let picks = self.picks(plan.leaves.iter().copied(), rows.as_ref())?;
+        if rows.is_some() {
+            self.recall(&plan.leaves)?;
+        }
+        let picks = self.picks(&plan.leaves, rows.as_ref())?;
         if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
             return Ok(Have::Need(ranges));
         }
@@ -294,18 +323,30 @@ impl Scan {
         Ok(Have::Yes(assembly))
     }
 
-    fn picks(
-        &self,
-        leaves: impl Iterator<Item = Leaf>,
-        rows: Option<&Range<u64>>,
-    ) -> Result<Vec<Pick>, BlockError> {
-        leaves.map(|leaf| self.pick(leaf, rows.cloned())).collect()
+    fn picks(&self, leaves: &[Leaf], rows: Option<&Range<u64>>) -> Result<Vec<Pick>, BlockError> {
+        leaves.iter().map(|leaf| self.pick(*leaf, rows.cloned())).collect()
+    }
+
+    /// Takes hold of those dictionaries of the columns that are at hand: they may be gone the next moment.
+    fn recall(&mut self, leaves: &[Leaf]) -> Result<(), BlockError> {
+        let Some(dictionaries) = &self.dictionaries else { return Ok(()) };
+        for leaf in leaves {
+            let (_, chunk) = self.footer.chunk(self.groups.start, *leaf)?;
+            let place = chunk.range.start;
+            if chunk.dictionary.is_none() || self.known.contains_key(&place) {
+                continue;
+            }
+            if let Some(dictionary) = dictionaries.get(place) {
+                self.known.insert(place, dictionary);
+            }
+        }
+        Ok(())
     }
 
     /// All pages of a column.
     fn whole(&self, leaf: Leaf) -> Result<Pick, BlockError> {
         let (_, chunk) = self.footer.chunk(self.groups.start, leaf)?;
-        Ok(Pick { leaf, pieces: vec![chunk.range.clone()], rows: None })
+        Ok(Pick { leaf, pieces: vec![chunk.range.clone()], rows: None, dictionary: None })
     }
 
     /// The pages of a column that hold `rows`.
@@ -318,26 +359,34 @@ impl Scan {
         let first = pages.iter().rposition(|(_, row)| *row <= rows.start).unwrap_or(0);
         let holding: Vec<_> = pages.iter().skip(first).take_while(|(_, row)| *row < rows.end).collect();
         let before = holding.first().map_or(0, |(_, row)| *row);
-        let dictionary = chunk.dictionary.clone().map(|_| {
+        let dictionary = self.known.get(&chunk.range.start).cloned();
+        let page = chunk.dictionary.clone().filter(|_| dictionary.is_none()).map(|_| {
             let end = pages.first().map_or(chunk.range.end, |(range, _)| range.start);
             chunk.range.start..end
         });
-        let pieces = dictionary.into_iter().chain(holding.into_iter().map(|(range, _)| range.clone()));
+        let pieces = page.into_iter().chain(holding.into_iter().map(|(range, _)| range.clone()));
         let rows = rows.start.saturating_sub(before)..rows.end.saturating_sub(before);
-        Ok(Pick { leaf, pieces: pieces.collect(), rows: Some(rows) })
+        Ok(Pick { leaf, pieces: pieces.collect(), rows: Some(rows), dictionary })
     }
 
     /// Decodes the pages of a pick, whose bytes are there.
     fn read(&self, pick: &Pick) -> Result<Column, BlockError> {
         let (spec, chunk) = self.footer.chunk(self.groups.start, pick.leaf)?;
-        let mut pages = Pages::new(spec, chunk.codec, chunk.values);
+        let mut pages = Pages::new(spec, chunk.codec, chunk.values).with(pick.dictionary.clone());
         if let Some(rows) = &pick.rows {
             pages = pages.only(rows.clone());
         }
         for piece in &pick.pieces {
             pages.read(&self.bytes(piece)?)?;
         }
-        Ok(pages.finish())
+        let column = pages.finish();
+        if let (None, Some(_), Some(keeper)) = (&pick.dictionary, &pick.rows, &self.dictionaries)
+            && let Values::Bytes(entries) = &column.values
+            && let Some(dictionary) = entries.dictionary()
+        {
+            keeper.keep(chunk.range.start, dictionary);
+        }
+        Ok(column)
     }
 
     /// Those of `ranges` that were not handed over yet, in the file's order.

@@ -67,6 +67,7 @@ impl Engine {
         id: TraceId,
     ) -> Result<Option<(SpanTable, u64)>, EngineError> {
         let scan = Scan::trace(meta, self.footer(meta).await?, id)?;
+        let scan = scan.with_dictionaries(self.dictionaries(meta.id));
         let mut bytes = 0;
         let table = self.drive(meta, scan, &mut bytes).await?;
         Ok(table.map(|table| (table, bytes)))

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError};
 use crate::{
-    block::{Bloom, Footer, Meta, Sketch},
-    model::TraceId,
+    block::{Bloom, Dictionaries, Dictionary, Footer, Meta, Sketch},
+    model::{BlockId, TraceId},
     store::{
         DATA,
-        cache::{Key, Role, Weigh},
+        cache::{Cache, Key, Role, Weigh},
     },
     traceql::Plan,
 };
@@ -34,7 +34,41 @@ impl Weigh for MaybeSketch {
     }
 }
 
+impl Weigh for Dictionary {
+    fn weight(&self) -> usize {
+        self.memory()
+    }
+}
+
+/// Where the dictionaries of a block's columns are kept for lookups.
+#[derive(Debug)]
+struct Kept {
+    cache: Cache,
+    block: BlockId,
+}
+
+impl Kept {
+    fn key(&self, place: u64) -> Key {
+        Key { role: Role::Page, of: self.block, part: (place, 0) }
+    }
+}
+
+impl Dictionaries for Kept {
+    fn get(&self, place: u64) -> Option<Arc<Dictionary>> {
+        self.cache.get(&self.key(place))
+    }
+
+    fn keep(&self, place: u64, dictionary: &Arc<Dictionary>) {
+        self.cache.put(self.key(place), Arc::clone(dictionary));
+    }
+}
+
 impl Engine {
+    /// A keeper of a block's dictionaries.
+    pub(super) fn dictionaries(&self, block: BlockId) -> Arc<dyn Dictionaries> {
+        Arc::new(Kept { cache: self.store.cache().clone(), block })
+    }
+
     /// The footer of a block.
     pub(super) async fn footer(&self, meta: &Arc<Meta>) -> Result<Arc<Footer>, EngineError> {
         let key = Key { role: Role::Footer, of: meta.id, part: (0, 0) };

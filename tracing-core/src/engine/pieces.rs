@@ -113,6 +113,7 @@ impl Group<'_> {
         }
         let rows = row..row.saturating_add(1);
         let scan = Scan::rows(self.meta, Arc::clone(self.footer), self.group, rows, projection.clone())?;
+        let scan = scan.with_dictionaries(self.engine.dictionaries(self.meta.id));
         let Some(table) = self.engine.drive(self.meta, scan, &mut self.bytes).await? else { return Ok(None) };
         let (table, projection) = (Arc::new(table), projection.clone());
         cache.put(key, Arc::new(Shown { row, projection, table: Arc::clone(&table) }));

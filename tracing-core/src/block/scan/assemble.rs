@@ -1,5 +1,7 @@
 //! Columns of a row group become a table: levels become offsets, dictionary indexes become codes.
 
+use rustc_hash::FxHashMap;
+
 use super::{
     attributes::{Keys, Sparse},
     wanted::{LEVELS, Plan, Wanted},
@@ -7,7 +9,8 @@ use super::{
 use crate::{
     block::{
         BlockError,
-        page::{Column, Entries, Values},
+        entries::Entries,
+        page::{Column, Values},
         schema::{Leaf, Part, Slots, Spec, depth},
     },
     model::{SpanId, TraceId},
@@ -310,24 +313,32 @@ pub(crate) fn children(
 
 /// The codes of a column's entries, each looked up when it is first met.
 #[derive(Debug)]
-pub(crate) struct Codes(Vec<u32>);
+pub(crate) enum Codes {
+    /// By entry; `u32::MAX` for one that was not met.
+    Many(Vec<u32>),
+    /// Where a column has few values and a large dictionary.
+    Few(FxHashMap<u32, u32>),
+}
 
 impl Codes {
     pub(crate) fn new(entries: &Entries) -> Self {
-        Self(vec![u32::MAX; entries.count()])
+        match entries.count() {
+            count if entries.indexes.len() < count / 8 => Self::Few(FxHashMap::default()),
+            count => Self::Many(vec![u32::MAX; count]),
+        }
     }
 
     pub(crate) fn get(&mut self, entries: &Entries, entry: u32, strings: &mut Strings) -> Code {
-        match self.0.get_mut(entry as usize) {
-            Some(code) if *code != u32::MAX => Code(*code),
-            Some(code) => {
-                // Text that is no UTF-8 cannot come by OTLP, but Go would store it.
-                let interned = strings.intern(&String::from_utf8_lossy(entries.entry(entry)));
-                *code = interned.0;
-                interned
-            }
-            None => Code::EMPTY,
+        let known = match self {
+            Self::Many(codes) => codes.get_mut(entry as usize),
+            Self::Few(codes) => Some(codes.entry(entry).or_insert(u32::MAX)),
+        };
+        let Some(code) = known else { return Code::EMPTY };
+        if *code == u32::MAX {
+            // Text that is no UTF-8 cannot come by OTLP, but Go would store it.
+            *code = strings.intern(&String::from_utf8_lossy(entries.entry(entry))).0;
         }
+        Code(*code)
     }
 }
 
