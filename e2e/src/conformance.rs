@@ -1,6 +1,6 @@
 //! Conformance: a recorded corpus is sent to a server, recorded questions are asked, and the answers held against those that Tempo gave.
 //! Asked in every place that spans can be in: just acknowledged, replayed from the WAL after a crash, flushed, read from blocks after a restart,
-//! flushed in the other format, and merged from blocks that each held a part of a trace.
+//! flushed in the other format, in parts that lie in two blocks and in memory, and merged from blocks that each held a part of a trace.
 
 mod compare;
 mod kinds;
@@ -93,7 +93,8 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     report.check("conformance: blocks check finds nothing wrong", || blocks::check(&binary, &store));
     as_vparquet5(&binary, &recording, &corpus, report)?;
     roles::run(home, &binary, &recording, &corpus, report)?;
-    merged(&binary, recording, &corpus, report)
+    in_parts(&binary, &recording, &corpus, report)?;
+    merged(&binary, &recording, &corpus, report)
 }
 
 /// The other format that blocks are written in.
@@ -120,13 +121,32 @@ const ABOUT_NUMBERS: &str = "search-064";
 /// answers come from blocks that were not merged.
 const SENT_TWICE: &str = "ed000000000000000000000000000054";
 
+/// Some of the traces torn between two blocks and what is not in a block yet.
+fn in_parts(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
+    let folder = tempfile::tempdir().context("make a folder for the server")?;
+    let server = Server::start(binary, folder.path())?;
+    let torn = corpus.iter().enumerate().map(|(at, request)| match at % 4 {
+        0 => tear::<3>(request),
+        _ => Ok([request.clone(), Vec::new(), Vec::new()]),
+    });
+    let torn: Vec<_> = torn.collect::<Result<_>>()?;
+    for part in [0, 1, 2] {
+        let part = torn.iter().filter_map(|parts| parts.get(part).cloned());
+        let part: Vec<_> = part.filter(|request| !request.is_empty()).collect();
+        server.flush()?;
+        send(&server.otlp, &part)?;
+    }
+    recording.check_put_together(&server.api, "in two blocks and in memory", report);
+    server.stop()
+}
+
 /// Traces torn between two blocks, which are then merged.
-fn merged(binary: &Path, mut recording: Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
+fn merged(binary: &Path, recording: &Recording, corpus: &[Vec<u8>], report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir().context("make a folder for the server")?;
     let store = folder.path().join("traces").display().to_string();
     let setup = Setup { compacts: true, ..Setup::default() };
     let server = Server::start_as(&setup, binary, folder.path())?;
-    let halves: Vec<_> = corpus.iter().map(|request| tear(request)).collect::<Result<_>>()?;
+    let halves: Vec<_> = corpus.iter().map(|request| tear::<2>(request)).collect::<Result<_>>()?;
     for half in [0, 1] {
         let part: Vec<_> = halves.iter().filter_map(|halves| halves.get(half).cloned()).collect();
         send(&server.otlp, &part)?;
@@ -144,7 +164,7 @@ fn merged(binary: &Path, mut recording: Recording, corpus: &[Vec<u8>], report: &
     if merged {
         // The block list is polled every five seconds.
         std::thread::sleep(Duration::from_secs(6));
-        recording.check_merged(&server.api, report);
+        recording.check_put_together(&server.api, "merged from torn traces", report);
     }
     server.stop()?;
     report.check("conformance: blocks check finds nothing wrong in merged blocks", || {
@@ -153,22 +173,22 @@ fn merged(binary: &Path, mut recording: Recording, corpus: &[Vec<u8>], report: &
     Ok(())
 }
 
-/// A request cut in two, resource by resource: most traces have spans in both.
-fn tear(request: &[u8]) -> Result<[Vec<u8>; 2]> {
-    let mut halves = [Vec::new(), Vec::new()];
+/// A request cut in parts, resource by resource: most traces have spans in several.
+fn tear<const PARTS: usize>(request: &[u8]) -> Result<[Vec<u8>; PARTS]> {
+    let mut parts = [const { Vec::new() }; PARTS];
     let (mut rest, mut count) = (request, 0);
     while let [0x0a, after @ ..] = rest {
         let (size, tail) = varint(after)?;
         let head = rest.len() - tail.len();
         let (resource, after) =
             rest.split_at_checked(head + size).context("the corpus ends inside a resource")?;
-        if let Some(half) = halves.get_mut(count % 2) {
-            half.extend_from_slice(resource);
+        if let Some(part) = parts.get_mut(count % PARTS) {
+            part.extend_from_slice(resource);
         }
         (rest, count) = (after, count + 1);
     }
     ensure!(rest.is_empty(), "a request of the corpus holds more than resources");
-    Ok(halves)
+    Ok(parts)
 }
 
 /// A number in front, and what follows it.
@@ -262,18 +282,15 @@ impl Recording {
 
     /// Ask every question, print what differs and a line a kind, and count.
     pub(crate) fn check(&self, api: &str, placement: &str, report: &mut Report) {
-        self.check_but(None, api, placement, report);
+        let client = Client::new(Duration::from_mins(1));
+        tell(placement, report, &self.questions, |question| self.ask(&client, api, question, None));
     }
 
     /// Ask every question but one, with one trace left out of recorded and given search answers.
-    fn check_merged(&mut self, api: &str, report: &mut Report) {
-        self.questions.retain(|question| question.id != ABOUT_NUMBERS);
-        self.check_but(Some(SENT_TWICE), api, "merged from torn traces", report);
-    }
-
-    fn check_but(&self, trace: Option<&str>, api: &str, placement: &str, report: &mut Report) {
+    fn check_put_together(&self, api: &str, placement: &str, report: &mut Report) {
         let client = Client::new(Duration::from_mins(1));
-        tell(placement, report, &self.questions, |question| self.ask(&client, api, question, trace));
+        let questions = self.questions.iter().filter(|question| question.id != ABOUT_NUMBERS);
+        tell(placement, report, questions, |question| self.ask(&client, api, question, Some(SENT_TWICE)));
     }
 
     /// Ask every question that the streaming API takes, over gRPC at `address`.
@@ -381,9 +398,9 @@ mod tests {
     #[test]
     fn a_torn_request_is_the_same_resources_in_two_parts() {
         let request = [0x0a, 2, 7, 7, 0x0a, 1, 8, 0x0a, 0];
-        let [one, two] = super::tear(&request).unwrap();
+        let [one, two] = super::tear::<2>(&request).unwrap();
         assert_eq!((one, two), (vec![0x0a, 2, 7, 7, 0x0a, 0], vec![0x0a, 1, 8]));
-        assert!(super::tear(&request[..3]).is_err());
+        assert!(super::tear::<2>(&request[..3]).is_err());
     }
 
     #[test]

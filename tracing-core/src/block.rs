@@ -5,6 +5,7 @@
 //! answer is a table or an error, in bounded memory.
 
 mod bloom;
+mod continued;
 mod decode;
 mod dedicate;
 mod encode;
@@ -26,6 +27,7 @@ mod thrift;
 mod write;
 
 pub use bloom::{Bloom, BloomOptions};
+pub use continued::Continued;
 pub use dedicate::Dedicated;
 pub use entries::Dictionary;
 pub use error::BlockError;

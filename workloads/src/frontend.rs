@@ -17,6 +17,7 @@ mod request;
 mod run;
 mod search;
 mod takeover;
+mod whole;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -192,6 +193,14 @@ pub(crate) struct Cost {
     pub(crate) jobs: u64,
     /// Jobs that were answered.
     pub(crate) completed: u64,
+}
+
+impl Cost {
+    /// Adds the jobs of a lookup that was made for the same query; its blocks are the query's.
+    fn add(&mut self, lookup: Self) {
+        self.jobs += lookup.jobs;
+        self.completed += lookup.completed;
+    }
 }
 
 /// The names of the tenants of a query, as they came in the header.

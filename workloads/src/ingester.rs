@@ -19,6 +19,7 @@ mod claims;
 mod error;
 mod head;
 mod journal;
+mod met;
 mod metrics;
 mod options;
 mod pipeline;
@@ -201,6 +202,7 @@ impl Ingester {
             stage,
             scratch,
         });
+        inner.remember_blocks().await;
         inner.replay(generations, staged).await?;
         inner.first_epoch().await;
         inner.claim_own().await;
@@ -275,15 +277,18 @@ impl Ingester {
     ) -> Result<LiveSearch, EngineError> {
         let seen = self.inner.state.see(tenant);
         let heads = seen.heads;
-        let view = spawn_blocking(move || LiveView {
-            tables: heads.iter().flat_map(|head| head.view().tables).collect(),
+        let view = spawn_blocking(move || {
+            let tables = heads.iter().flat_map(|head| head.view().tables).collect();
+            let continued = heads.iter().flat_map(|head| head.continued()).collect();
+            (LiveView { tables }, SearchPart { continued, ..SearchPart::default() })
         });
         let engine = &self.inner.engine;
         // Ends with this call: a client that goes away drops it.
         let cancel = CancellationToken::new();
         let _cancelled_when_dropped = cancel.clone().drop_guard();
         let mut combiner = Combiner::new(limits.limit, plan.order);
-        let view = view.await.unwrap_or_default();
+        let (view, continued) = view.await.unwrap_or_default();
+        combiner.add(continued);
         combiner.add(engine.search_live(view, plan, limits, cancel.clone()).await?);
         for staged in seen.staged {
             let groups = 0..staged.meta.row_groups as usize;

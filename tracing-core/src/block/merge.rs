@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, fmt, io::Write, ops::Range, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    BlockError, Footer, Meta, WriteOptions, Written,
+    BlockError, Continued, Footer, Meta, WriteOptions, Written,
     write::{PAGE_ROWS, Writer},
 };
 use crate::{
@@ -45,13 +45,16 @@ pub struct MergeRules {
     pub max_trace_bytes: Option<u64>,
     /// Leaves traces out.
     pub sift: Option<Box<dyn Sift>>,
+    /// Of each input, the traces that it continues; of those that are not named here, none.
+    pub continued: Vec<Arc<Continued>>,
 }
 
 impl fmt::Debug for MergeRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { max_trace_bytes, sift } = self;
+        let Self { max_trace_bytes, sift, .. } = self;
         let sift = sift.is_some();
-        f.debug_struct("MergeRules").field("max_trace_bytes", max_trace_bytes).field("sift", &sift).finish()
+        let mut debug = f.debug_struct("MergeRules");
+        debug.field("max_trace_bytes", max_trace_bytes).field("sift", &sift).finish_non_exhaustive()
     }
 }
 
@@ -103,6 +106,8 @@ pub struct Merge<W: Write + Send> {
     writer: Option<Writer<Arc<SpanTable>, W>>,
     batch: Batch,
     merged: Merged,
+    /// The traces that the output continues: those that every input that has them continues.
+    continued: Vec<(TraceId, u64)>,
 }
 
 /// Traces that wait for those put together before them.
@@ -163,7 +168,7 @@ impl<W: Write + Send> Merge<W> {
             spans_discarded: 0,
             newest: BTreeMap::new(),
         };
-        Ok(Self { inputs, rules, writer: Some(writer), batch, merged })
+        Ok(Self { inputs, rules, writer: Some(writer), batch, merged, continued: Vec::new() })
     }
 
     /// What to do next.
@@ -230,6 +235,7 @@ impl<W: Write + Send> Merge<W> {
             && let Some((table, row, class)) = input.take()
         {
             self.merged.traces_read += 1;
+            self.note_continued(id, &[(from, &table, row)]);
             if self.batch.waiting.is_empty() {
                 self.write(table, row, class)?;
             } else {
@@ -246,6 +252,8 @@ impl<W: Write + Send> Merge<W> {
             Some((*at, table, row))
         });
         let taken: Vec<_> = taken.collect();
+        let parts: Vec<_> = taken.iter().map(|(at, table, row)| (*at, table, *row)).collect();
+        self.note_continued(id, &parts);
         self.merged.traces_read += taken.len() as u64;
         self.merged.traces_combined += 1;
         let bytes: u64 = taken.iter().map(|(_, table, row)| size::trace(table, *row as usize)).sum();
@@ -270,6 +278,17 @@ impl<W: Write + Send> Merge<W> {
             }
         }
         waiting.extend(builder.end().map(Waiting::Built));
+    }
+
+    /// Takes note of a trace, of which these are the parts, where none of them is its first.
+    fn note_continued(&mut self, id: TraceId, parts: &[(usize, &Arc<SpanTable>, u32)]) {
+        let names = |(at, ..): &(usize, _, _)| self.rules.continued.get(*at).is_some_and(|it| it.names(id));
+        if self.rules.continued.is_empty() || !parts.iter().all(names) {
+            return;
+        }
+        let start =
+            |(_, table, row): &(_, &Arc<SpanTable>, u32)| table.traces.start.get(*row as usize).copied();
+        self.continued.extend(parts.iter().filter_map(start).min().map(|start| (id, start)));
     }
 
     /// Writes what waits.
@@ -307,7 +326,10 @@ impl<W: Write + Send> Merge<W> {
     fn finish(&mut self) -> Result<MergeStep, BlockError> {
         let newest = std::mem::take(&mut self.merged.newest);
         let writer = self.writer.take().filter(|_| !newest.is_empty());
-        let written = writer.map(Writer::finish).transpose()?;
+        let mut written = writer.map(Writer::finish).transpose()?;
+        if let Some(written) = &mut written {
+            written.note_continued(&Continued::new(std::mem::take(&mut self.continued)))?;
+        }
         let Merged { traces_read, traces_combined, traces_dropped, spans_discarded, .. } = self.merged;
         Ok(MergeStep::Done(Box::new(Merged {
             written,

@@ -71,6 +71,10 @@ pub struct Meta {
     /// The blocks that this one was made of: whoever lists both reads this one alone. Tempo ignores it.
     #[serde(rename = "vivaceReplaces", default, skip_serializing_if = "Vec::is_empty")]
     pub replaces: Vec<BlockId>,
+    /// How many of its traces are named in its list of continued traces ([`Continued`](super::Continued)); there is no
+    /// such object where it is 0. Tempo ignores it.
+    #[serde(rename = "vivaceContinued", default, skip_serializing_if = "is_zero")]
+    pub continued: u32,
 }
 
 /// A block that was made of traces that retention rules keep.

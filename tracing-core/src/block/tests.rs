@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// A block in memory.
+#[derive(Clone)]
 struct Block {
     written: Written,
     data: Bytes,

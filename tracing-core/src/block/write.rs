@@ -26,7 +26,8 @@ use parquet::file::{
 };
 
 use super::{
-    BlockError, Bloom, BloomOptions, Dedicated, DedicatedColumn, Meta, Sketch, Version, schema::Schema,
+    BlockError, Bloom, BloomOptions, Continued, Dedicated, DedicatedColumn, Meta, Sketch, Version,
+    schema::Schema,
 };
 use crate::{
     model::{BlockId, Tenant, TraceId},
@@ -61,6 +62,20 @@ pub struct Written {
     pub index: Bytes,
     /// To be stored beside them, by name: what other readers pass over.
     pub extra: Vec<(&'static str, Bytes)>,
+}
+
+impl Written {
+    /// Notes which of the traces an earlier block has spans of, too.
+    ///
+    /// # Errors
+    /// [`BlockError::Sink`] where the list cannot be compressed.
+    pub fn note_continued(&mut self, continued: &Continued) -> Result<(), BlockError> {
+        self.meta.continued = continued.entries().len() as u32;
+        if self.meta.continued > 0 {
+            self.extra.push((Continued::NAME, continued.encode()?.into()));
+        }
+        Ok(())
+    }
 }
 
 /// Spans, or traces, that make a page.
@@ -182,6 +197,7 @@ impl<T: Borrow<SpanTable>, W: Write + Send> Writer<T, W> {
             compacted: None,
             retained: None,
             replaces: Vec::new(),
+            continued: 0,
         };
         let extra = vec![(Sketch::NAME, sketch.into())];
         Ok(Written { meta, bloom, index: seen.index(), extra })

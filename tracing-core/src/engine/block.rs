@@ -34,13 +34,15 @@ impl Engine {
             return Ok(SearchPart::default());
         }
         let search = async {
-            if !self.may_match(meta, plan).await {
-                return Ok(SearchPart::default());
-            }
-            match plan.trace_ids() {
-                Some(ids) => self.search_traces(meta, row_groups, plan, limits, &ids).await,
-                None => self.search_row_groups(meta, row_groups, plan, limits).await,
-            }
+            // Said once a block, and whatever its own spans match: they may be what another block's lack.
+            let continued = if row_groups.start == 0 { self.continued(meta).await? } else { Arc::default() };
+            let mut part = match plan.trace_ids() {
+                _ if !self.may_match(meta, plan).await => SearchPart::default(),
+                Some(ids) => self.search_traces(meta, row_groups, plan, limits, &ids).await?,
+                None => self.search_row_groups(meta, row_groups, plan, limits).await?,
+            };
+            part.continued = continued.entries().to_vec();
+            Ok(part)
         };
         tokio::select! {
             biased;
@@ -70,7 +72,8 @@ impl Engine {
                 let matches = evaluate::search(&plan, &table, None, limits.window);
                 let (inspected_traces, inspected_spans) = (matches.inspected_traces, matches.inspected_spans);
                 let stats = SearchStats { inspected_traces, inspected_bytes, inspected_spans };
-                SearchPart { hits: evaluate::hits(&plan, &table, &matches, limits.spss), stats }
+                let hits = evaluate::hits(&plan, &table, &matches, limits.spss);
+                SearchPart { hits, stats, ..SearchPart::default() }
             };
             combiner.add(self.pool.run(search).await?);
         }
@@ -104,7 +107,7 @@ impl Engine {
                 inspected_spans: matches.inspected_spans,
                 inspected_bytes: 0,
             };
-            combiner.add(SearchPart { hits: Vec::new(), stats });
+            combiner.add(SearchPart { stats, ..SearchPart::default() });
             found.push((group, matches));
         }
         let cutoff = super::combine::cutoff(found.iter().flat_map(|(_, found)| found.ranks()), limits.limit);
@@ -112,7 +115,7 @@ impl Engine {
             matches.keep_first(limits.limit, cutoff);
             let hits = group.hits(plan, matches, limits.spss).await?;
             let stats = SearchStats { inspected_bytes: group.bytes, ..SearchStats::default() };
-            combiner.add(SearchPart { hits, stats });
+            combiner.add(SearchPart { hits, stats, ..SearchPart::default() });
         }
         Ok(combiner.finish())
     }

@@ -25,6 +25,9 @@ pub struct SearchPart {
     pub hits: Vec<TraceHit>,
     /// What it took.
     pub stats: SearchStats,
+    /// Traces of which what was searched holds a part that is not the first, each with when that part starts at the
+    /// earliest, nanoseconds since 1970: what is said of them is said of parts.
+    pub continued: Vec<(TraceId, u64)>,
 }
 
 /// What a search took.
@@ -47,18 +50,24 @@ pub struct Combiner {
     /// What they take, about.
     memory: usize,
     stats: SearchStats,
+    continued: HashMap<TraceId, u64>,
 }
 
 impl Combiner {
     /// A combiner that keeps the first `limit` traces of an order.
     #[must_use]
     pub fn new(limit: usize, order: Order) -> Self {
-        Self { limit, order, hits: HashMap::new(), memory: 0, stats: SearchStats::default() }
+        let (hits, continued) = (HashMap::new(), HashMap::new());
+        Self { limit, order, hits, memory: 0, stats: SearchStats::default(), continued }
     }
 
     /// Takes a partial answer in.
     pub fn add(&mut self, part: SearchPart) {
         self.stats.add(part.stats);
+        for (id, start) in part.continued {
+            let known = self.continued.entry(id).or_insert(start);
+            *known = start.min(*known);
+        }
         for hit in part.hits {
             // A hit that joins another leaves little behind, and is counted whole until the next cut.
             self.memory += hit.memory();
@@ -84,10 +93,45 @@ impl Combiner {
         self.memory
     }
 
-    /// The first traces so far, in their order, and what it took so far.
+    /// The first traces so far of which no part is missing, in their order, and what it took so far.
     #[must_use]
     pub fn snapshot(&self) -> SearchPart {
-        SearchPart { hits: self.first(self.hits.values().cloned().collect()), stats: self.stats }
+        let mut hits = self.first(self.hits.values().cloned().collect());
+        hits.retain(|hit| !self.continued.contains_key(&hit.trace_id));
+        SearchPart { hits, stats: self.stats, continued: Vec::new() }
+    }
+
+    /// The traces that have several parts and may be among the first, newest first, each with the earliest start that
+    /// is known: all of them, or those that matched in part alone.
+    #[must_use]
+    pub fn continued(&self, only_matched: bool) -> Vec<(TraceId, u64)> {
+        let cutoff = self.cutoff().unwrap_or(0);
+        let wanted = |(id, start): &(&TraceId, &u64)| match self.hits.contains_key(*id) {
+            true => true,
+            false => !only_matched && **start >= cutoff,
+        };
+        let mut some: Vec<_> =
+            self.continued.iter().filter(wanted).map(|(id, start)| (*id, *start)).collect();
+        some.sort_unstable_by_key(|(id, start)| (std::cmp::Reverse(*start), *id));
+        some
+    }
+
+    /// Whether some of a trace matched.
+    #[must_use]
+    pub fn holds(&self, id: TraceId) -> bool {
+        self.hits.contains_key(&id)
+    }
+
+    /// Puts what the whole of a trace answers in the place of what its parts did. Answers whether it was a match, and
+    /// is none.
+    pub fn replace(&mut self, id: TraceId, whole: Option<TraceHit>) -> bool {
+        let before = self.hits.remove(&id);
+        let lost = before.is_some() && whole.is_none();
+        if let Some(hit) = whole {
+            self.memory += hit.memory();
+            self.hits.insert(id, hit);
+        }
+        lost
     }
 
     /// Start of the oldest trace of a full answer: whatever started before it need not be searched any more.
@@ -104,7 +148,8 @@ impl Combiner {
     #[must_use]
     pub fn finish(mut self) -> SearchPart {
         let hits = std::mem::take(&mut self.hits).into_values().collect();
-        SearchPart { hits: self.first(hits), stats: self.stats }
+        let continued = std::mem::take(&mut self.continued).into_iter().collect();
+        SearchPart { hits: self.first(hits), stats: self.stats, continued }
     }
 
     /// The first hits in their order; those of equal rank are ordered by id, so that answers repeat.
@@ -185,7 +230,8 @@ mod tests {
     }
 
     fn part(hits: Vec<TraceHit>) -> SearchPart {
-        SearchPart { hits, stats: SearchStats { inspected_spans: 1, ..SearchStats::default() } }
+        let stats = SearchStats { inspected_spans: 1, ..SearchStats::default() };
+        SearchPart { hits, stats, continued: Vec::new() }
     }
 
     #[test]
@@ -258,5 +304,20 @@ mod tests {
         let mut combiner = Combiner::new(2, Order::Newest);
         combiner.add(part(vec![hit(1, 10, 1), hit(2, 30, 1), hit(3, 20, 1)]));
         assert_eq!(combiner.cutoff(), Some(20));
+    }
+
+    #[test]
+    fn of_traces_in_parts_the_whole_decides_and_those_too_old_for_the_answer_are_not_asked_for() {
+        let mut combiner = Combiner::new(2, Order::Newest);
+        let continued = vec![(TraceId([1; 16]), 12), (TraceId([4; 16]), 25), (TraceId([5; 16]), 15)];
+        combiner.add(SearchPart { continued, ..part(vec![hit(1, 10, 1), hit(2, 30, 1), hit(3, 20, 1)]) });
+        combiner.add(SearchPart { continued: vec![(TraceId([4; 16]), 22)], ..SearchPart::default() });
+        assert_eq!(combiner.continued(false), [(TraceId([4; 16]), 22), (TraceId([1; 16]), 12)]);
+        assert_eq!(combiner.continued(true), [(TraceId([1; 16]), 12)]);
+        assert!(combiner.snapshot().hits.iter().all(|hit| hit.trace_id != TraceId([1; 16])));
+        assert!(combiner.replace(TraceId([1; 16]), None));
+        assert!(!combiner.replace(TraceId([4; 16]), Some(hit(4, 21, 9))));
+        let starts: Vec<_> = combiner.finish().hits.iter().map(|hit| hit.start).collect();
+        assert_eq!(starts, [30, 21]);
     }
 }

@@ -61,7 +61,7 @@ impl Engine {
                 let plan = Arc::clone(plan);
                 self.pool.run(move || evaluate::hits(&plan, &*table, &matches, limits.spss)).await?
             };
-            combiner.add(SearchPart { hits, stats });
+            combiner.add(SearchPart { hits, stats, ..SearchPart::default() });
         }
         Ok(combiner.finish())
     }

@@ -49,7 +49,8 @@ struct Input {
 }
 
 impl MergeFailed {
-    fn output(error: impl Into<EngineError>) -> Self {
+    /// What failed is none of the inputs.
+    pub fn output(error: impl Into<EngineError>) -> Self {
         Self { block: None, error: Box::new(error.into()) }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, EngineError};
 use crate::{
-    block::{Bloom, Dictionaries, Dictionary, Footer, Meta, Sketch},
+    block::{Bloom, Continued, Dictionaries, Dictionary, Footer, Meta, Sketch},
     model::{BlockId, TraceId},
     store::{
         DATA,
@@ -31,6 +31,12 @@ impl Weigh for Bloom {
 impl Weigh for MaybeSketch {
     fn weight(&self) -> usize {
         self.0.as_ref().map_or(0, Sketch::memory)
+    }
+}
+
+impl Weigh for Continued {
+    fn weight(&self) -> usize {
+        self.memory()
     }
 }
 
@@ -90,6 +96,22 @@ impl Engine {
             Ok::<_, EngineError>(Bloom::decode(bytes)?)
         };
         Ok(self.store.cache().get_or(key, load).await?.may_hold(id))
+    }
+
+    /// The traces of a block that an earlier block has spans of, too.
+    ///
+    /// # Errors
+    /// Where the list that the block's meta speaks of cannot be read.
+    pub async fn continued(&self, meta: &Meta) -> Result<Arc<Continued>, EngineError> {
+        if meta.continued == 0 {
+            return Ok(Arc::default());
+        }
+        let key = Key { role: Role::Ids, of: meta.id, part: (0, 0) };
+        let load = async {
+            let bytes = self.store.read(&meta.tenant, meta.id, Continued::NAME).await?;
+            Ok::<_, EngineError>(Continued::decode(&bytes)?)
+        };
+        self.store.cache().get_or(key, load).await
     }
 
     /// Whether a block may hold a match, as far as its sketch tells. A sketch only saves time: one that is not

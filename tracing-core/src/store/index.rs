@@ -111,6 +111,9 @@ struct BlockMeta {
     /// Ours: [`Meta::replaces`], 16 bytes each.
     #[prost(bytes = "vec", repeated, tag = "1002")]
     vivace_replaces: Vec<Vec<u8>>,
+    /// Ours: [`Meta::continued`].
+    #[prost(uint32, tag = "1003")]
+    vivace_continued: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -283,6 +286,7 @@ fn to_proto(meta: &Meta) -> BlockMeta {
             .and_then(|it| serde_json::to_vec(it).ok())
             .unwrap_or_default(),
         vivace_replaces: meta.replaces.iter().map(|id| id.0.as_bytes().to_vec()).collect(),
+        vivace_continued: meta.continued,
     }
 }
 
@@ -320,6 +324,7 @@ fn from_proto(meta: BlockMeta) -> Result<Meta, IndexError> {
             .iter()
             .map(|id| Uuid::from_slice(id).map(BlockId).map_err(|_| wrong("vivaceReplaces", "UUIDs")))
             .collect::<Result<_, _>>()?,
+        continued: meta.vivace_continued,
     })
 }
 
@@ -383,6 +388,7 @@ mod tests {
         let gone =
             Meta { compacted: Some("2026-11-22T11:00:00.5Z".parse().unwrap()), ..index.live[0].clone() };
         index.compacted.push(gone);
+        index.live[0].continued = 7;
         index.live[0].replaces = vec![BlockId(Uuid::from_u128(1)), BlockId(Uuid::from_u128(2))];
         assert_eq!(Index::from_proto(&index.to_proto().unwrap()).unwrap(), index);
         assert_eq!(Index::from_json(&index.to_json().unwrap()).unwrap(), index);

@@ -163,6 +163,12 @@ impl Live {
         Some(row.into_iter().chain(trace.pending.iter().cloned().map(Part::Otlp)).collect())
     }
 
+    /// Start of a trace, nanoseconds since 1970, as far as it is decoded.
+    #[must_use]
+    pub fn start(&self, id: TraceId) -> Option<u64> {
+        start(&self.tables, self.traces.get(&id)?.row?)
+    }
+
     /// Memory held by slices and tables, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -265,6 +271,10 @@ impl Live {
     }
 }
 
+fn start(tables: &BTreeMap<u32, Table>, row: Row) -> Option<u64> {
+    tables.get(&row.table)?.table.traces.start.get(row.trace as usize).copied()
+}
+
 impl Table {
     fn new(table: SpanTable) -> Self {
         Self {
@@ -308,11 +318,21 @@ impl Frozen {
         LiveView { tables: self.tables.values().map(Table::view).collect() }
     }
 
+    fn row(&self, id: TraceId) -> Option<Row> {
+        let at = self.rows.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        self.rows.get(at).map(|(_, row)| *row)
+    }
+
+    /// Start of a trace, nanoseconds since 1970.
+    #[must_use]
+    pub fn start(&self, id: TraceId) -> Option<u64> {
+        start(&self.tables, self.row(id)?)
+    }
+
     /// The spans of one trace.
     #[must_use]
     pub fn find(&self, id: TraceId) -> Option<Part> {
-        let at = self.rows.binary_search_by_key(&id, |&(id, _)| id).ok()?;
-        let (_, row) = self.rows.get(at)?;
+        let row = self.row(id)?;
         Some(Part::Row(Arc::clone(&self.tables.get(&row.table)?.table), row.trace as usize))
     }
 

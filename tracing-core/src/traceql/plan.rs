@@ -18,6 +18,7 @@ use super::value::Literal;
 mod ids;
 mod lower;
 mod rewrite;
+mod whole;
 
 pub(crate) use lower::Builder;
 pub use rewrite::SKIP_HINT;

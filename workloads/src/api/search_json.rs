@@ -254,7 +254,8 @@ mod tests {
         };
         let stats = SearchStats { inspected_traces: 3, inspected_bytes: 44, inspected_spans: 0 };
         let cost = Cost { blocks: 0, block_bytes: 0, jobs: 2, completed: 1 };
-        Answer { part: SearchPart { hits: vec![hit], stats }, cost, partial: None }
+        let part = SearchPart { hits: vec![hit], stats, ..SearchPart::default() };
+        Answer { part, cost, partial: None }
     }
 
     #[test]

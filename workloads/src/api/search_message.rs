@@ -99,7 +99,7 @@ mod tests {
             span_sets: Vec::new(),
         };
         let stats = SearchStats { inspected_spans: 7, ..SearchStats::default() };
-        let part = SearchPart { hits: (1..=5).map(hit).collect(), stats };
+        let part = SearchPart { hits: (1..=5).map(hit).collect(), stats, ..SearchPart::default() };
         let messages = messages(Answer { part, ..Answer::default() }, false, 1000);
         let lens: Vec<_> = messages.iter().map(|message| message.traces.len()).collect();
         assert_eq!(lens, [2, 2, 1]);

@@ -11,7 +11,8 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 use tracing_core::{
     block::{
-        self, Dedicated, DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Version, WriteOptions, Written,
+        self, Continued, Dedicated, DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Version,
+        WriteOptions, Written,
     },
     model::BlockId,
     store::{Objects, Stage},
@@ -173,6 +174,10 @@ impl Form {
         // Whether copies of these spans are in other blocks does not change by writing them again.
         written.meta.replication_factor = meta.replication_factor;
         written.meta.replaces = vec![meta.id];
+        if meta.continued > 0 {
+            let continued = objects.get(&block.key(Continued::NAME)).await?;
+            written.note_continued(&Continued::decode(&continued)?)?;
+        }
         let staged = stage.finish(&written)?;
         Ok((staged.meta, staged.dir))
     }

@@ -176,7 +176,9 @@ impl Compactor {
     async fn merge(&self, tenant: &Tenant, task: &Task, id: BlockId) -> Result<Merged, WorkError> {
         let mut copies = Copies::default();
         let mut inputs = Vec::with_capacity(task.inputs.len());
+        let mut continued = Vec::with_capacity(task.inputs.len());
         for meta in &task.inputs {
+            continued.push(self.engine.continued(meta).await.map_err(MergeFailed::output)?);
             inputs.push(self.workplace.fetch(&self.store, meta, &mut copies).await?);
         }
         let to = self.workplace.begin(tenant, id)?;
@@ -188,6 +190,7 @@ impl Compactor {
         let rules = MergeRules {
             max_trace_bytes: self.overrides.of(tenant).trace_bytes(),
             sift: retention.map(|rules| Box::new(rules.sieve(Timestamp::now())) as _),
+            continued,
         };
         Ok(self.engine.merge(inputs, options, (tenant.clone(), id), to, rules).await?)
     }

@@ -1,7 +1,10 @@
 //! Looking a trace up by its id: in every ingester and in every block that may hold it, and put together
 //! once from what all of them have.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use tracing_core::{
@@ -32,7 +35,7 @@ pub(crate) struct FoundTrace {
 }
 
 /// A lookup under way.
-struct Lookup<'a> {
+pub(super) struct Lookup<'a> {
     frontend: &'a Frontend,
     id: TraceId,
     range: Option<SecondsRange>,
@@ -53,9 +56,7 @@ impl Frontend {
     ) -> Result<Option<FoundTrace>, QueryError> {
         let began = Instant::now();
         let watch = self.metrics.watch(names(tenants), Op::traces);
-        let run = Run::new(self.queue(), &self.options, self.options.lookup_timeout);
-        let lookup = Lookup { frontend: self, id, range, aside: Vec::new(), seen: Seen::default(), run };
-        let outcome = lookup.answer(tenants).await;
+        let outcome = Lookup::new(self, id, range, self.options.lookup_timeout).answer(tenants).await;
         let (found, cost) = match &outcome {
             Ok((found, cost)) => (found.as_ref(), *cost),
             Err(_) => (None, Cost::default()),
@@ -77,8 +78,23 @@ impl Frontend {
     }
 }
 
-impl Lookup<'_> {
-    async fn answer(mut self, tenants: &[Tenant]) -> Result<(Option<FoundTrace>, Cost), QueryError> {
+impl<'a> Lookup<'a> {
+    /// Of one trace; `range` as for [`Frontend::find_trace`].
+    pub(super) fn new(
+        frontend: &'a Frontend,
+        id: TraceId,
+        range: Option<SecondsRange>,
+        timeout: Duration,
+    ) -> Self {
+        let run = Run::new(frontend.queue(), &frontend.options, timeout);
+        Self { frontend, id, range, aside: Vec::new(), seen: Seen::default(), run }
+    }
+
+    /// The trace, and what it cost to find it.
+    pub(super) async fn answer(
+        mut self,
+        tenants: &[Tenant],
+    ) -> Result<(Option<FoundTrace>, Cost), QueryError> {
         self.frontend.heirs(self.run.deadline()).await?;
         for tenant in tenants {
             self.add_ingesters(tenant);

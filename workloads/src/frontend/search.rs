@@ -50,6 +50,15 @@ struct Searching<'a> {
     seen: Seen,
     run: Run,
     told: Option<Told>,
+    /// Traces that are wanted; jobs may be asked for more.
+    limit: usize,
+}
+
+/// How a search ended.
+enum Outcome {
+    Answer(Answer),
+    /// So many traces matched in part and not as a whole, and what they displaced may be missing.
+    Short(usize, Option<Told>),
 }
 
 /// What a client was told so far.
@@ -122,13 +131,23 @@ impl Frontend {
             0 => usize::MAX,
             some => some as usize,
         };
-        let limits = SearchLimits { limit: request.limit as usize, spss, window };
+        let limit = request.limit as usize;
         let text: String = request.form.to_string().chars().take(LOGGED_CHARS).collect();
-        let search = Arc::new(Search { form: request.form, plan, limits });
-        let run = Run::new(self.queue(), &self.options, self.options.search_timeout);
-        let told = progress.map(Told::new);
-        let searching = Searching { frontend: self, search, since, until, seen: Seen::default(), run, told };
-        let outcome = searching.answer(tenants).await;
+        let (mut told, mut more) = (progress.map(Told::new), 0_usize);
+        let deadline = began + self.options.search_timeout;
+        let outcome = loop {
+            let limits = SearchLimits { limit: limit.saturating_add(more), spss, window };
+            let search = Arc::new(Search { form: request.form.clone(), plan: plan.clone(), limits });
+            let run =
+                Run::new(self.queue(), &self.options, deadline.saturating_duration_since(Instant::now()));
+            let seen = Seen::default();
+            let searching = Searching { frontend: self, search, since, until, seen, run, told, limit };
+            match searching.answer(tenants).await {
+                Ok(Outcome::Answer(answer)) => break Ok(answer),
+                Ok(Outcome::Short(missing, back)) => (told, more) = (back, more + missing),
+                Err(error) => break Err(error),
+            }
+        };
         let (hits, bytes, cost) = match &outcome {
             Ok(answer) => (answer.part.hits.len(), answer.part.stats.inspected_bytes, answer.cost),
             Err(_) => (0, 0, Cost::default()),
@@ -152,7 +171,40 @@ impl Frontend {
 }
 
 impl Searching<'_> {
-    async fn answer(mut self, tenants: &[Tenant]) -> Result<Answer, QueryError> {
+    async fn answer(mut self, tenants: &[Tenant]) -> Result<Outcome, QueryError> {
+        let mut combiner = Combiner::new(self.search.limits.limit, self.search.plan.order);
+        let mut partial = self.ask(tenants, &mut combiner).await?;
+        if partial.is_none() {
+            let was_full = combiner.cutoff().is_some();
+            let (frontend, search, deadline) = (self.frontend, &self.search, self.run.deadline());
+            match frontend.settle_continued(tenants, search, &mut combiner, deadline).await {
+                Ok(settled) => {
+                    self.run.cost.add(settled.cost);
+                    if settled.lost > 0 && was_full {
+                        return Ok(Outcome::Short(settled.lost, self.told));
+                    }
+                    partial = (settled.left > 0).then(|| left_in_parts(settled.left));
+                }
+                Err(error @ QueryError::Deadline { .. }) if self.may_be_partial() => {
+                    partial = Some(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut part = combiner.finish();
+        part.hits.truncate(self.limit);
+        if let Some(told) = &mut self.told {
+            told.news(&mut part);
+        }
+        Ok(Outcome::Answer(Answer { part, cost: self.run.cost, partial }))
+    }
+
+    /// Collects what ingesters and blocks answer. Says why that is not all, where time was up.
+    async fn ask(
+        &mut self,
+        tenants: &[Tenant],
+        combiner: &mut Combiner,
+    ) -> Result<Option<String>, QueryError> {
         self.frontend.heirs(self.run.deadline()).await?;
         for tenant in tenants {
             self.add_ingesters(tenant);
@@ -162,13 +214,12 @@ impl Searching<'_> {
             metas.extend(self.frontend.blocks(tenant, &mut self.seen, self.run.deadline()).await?);
         }
         self.add_blocks(metas).await;
-        let mut combiner = Combiner::new(self.search.limits.limit, self.search.plan.order);
-        let partial = loop {
+        loop {
             let done = match self.run.next().await {
                 Ok(Some(done)) => done,
-                Ok(None) => break None,
+                Ok(None) => return Ok(None),
                 Err(error @ QueryError::Deadline { .. }) if self.may_be_partial() => {
-                    break Some(error.to_string());
+                    return Ok(Some(error.to_string()));
                 }
                 Err(error) => return Err(error),
             };
@@ -192,13 +243,8 @@ impl Searching<'_> {
             if let Some(cutoff) = combiner.cutoff() {
                 self.run.drop_older_than(cutoff);
             }
-            self.tell(&combiner).await;
-        };
-        let mut part = combiner.finish();
-        if let Some(told) = &mut self.told {
-            told.news(&mut part);
+            self.tell(combiner).await;
         }
-        Ok(Answer { part, cost: self.run.cost, partial })
     }
 
     /// Whether what was found by the deadline is an answer: some work was done, and whoever asks is not told as it goes on. Tempo
@@ -217,6 +263,7 @@ impl Searching<'_> {
         let Some(newest) = self.run.newest() else { return };
         told.at = Instant::now();
         let mut part = combiner.snapshot();
+        part.hits.truncate(self.limit);
         part.hits.retain(|hit| hit.start > newest);
         told.news(&mut part);
         // A client that went away ends the search by dropping it.
@@ -337,6 +384,13 @@ impl Frontend {
         }
         Ok(listed)
     }
+}
+
+fn left_in_parts(traces: usize) -> String {
+    format!(
+        "{traces} traces that lie in several blocks were searched part by part: there are more than are put together \
+         for one query; a narrower time range has fewer"
+    )
 }
 
 /// The row groups of a block in ranges of about `target` bytes.

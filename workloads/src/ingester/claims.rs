@@ -198,13 +198,13 @@ impl Inner {
         }
         claimed.remove_decided().await?;
         let heads: Arc<RwLock<HashMap<u64, Arc<Head>>>> = Arc::default();
-        let into = heads.clone();
+        let (into, met) = (heads.clone(), self.state.met().clone());
         let visit = move |generation: u64, record: Record| {
             let Record { tenant, id, otlp } = record;
             let known = into.read().unwrap_or_else(PoisonError::into_inner).get(&generation).cloned();
             let head = known.unwrap_or_else(|| {
                 let mut heads = into.write().unwrap_or_else(PoisonError::into_inner);
-                heads.entry(generation).or_insert_with(|| Arc::new(Head::new())).clone()
+                heads.entry(generation).or_insert_with(|| Arc::new(Head::new(met.clone()))).clone()
             });
             head.push(&tenant, vec![TraceSlice { id, spans: 0, otlp }], Instant::now());
         };
@@ -213,7 +213,7 @@ impl Inner {
         self.journal.retire(epoch.clone());
         for part in parts {
             let head = heads.write().unwrap_or_else(PoisonError::into_inner).remove(&part.generation.number);
-            let head = head.unwrap_or_else(|| Arc::new(Head::new()));
+            let head = head.unwrap_or_else(|| self.state.new_head());
             self.state.replayed(part.generation, Keep::Object(epoch.clone()), head, &[]);
         }
         {

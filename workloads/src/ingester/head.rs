@@ -17,6 +17,8 @@ use tracing_core::{
     wire::otlp::TraceSlice,
 };
 
+use super::met::{Met, Salt};
+
 /// Shards of a tenant, so that pushes and a search wait for each other less.
 const SHARDS: usize = 4;
 
@@ -28,6 +30,7 @@ const STEP_BYTES: usize = 256 << 10;
 pub(super) struct Head {
     tenants: RwLock<HashMap<Tenant, Arc<TenantHead>>>,
     hasher: RandomState,
+    met: Arc<Met>,
     bytes: AtomicU64,
     oldest: OnceLock<Instant>,
 }
@@ -37,11 +40,20 @@ pub(super) struct Head {
 pub(super) struct TenantHead {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
+    met: Arc<Met>,
+    salt: Salt,
 }
 
 /// A trace is wholly in one shard.
 #[derive(Debug)]
-enum Shard {
+struct Shard {
+    spans: Spans,
+    /// Traces that were met before, in an earlier head.
+    continued: Vec<TraceId>,
+}
+
+#[derive(Debug)]
+enum Spans {
     Live(Live),
     Frozen(Arc<Frozen>),
 }
@@ -55,10 +67,12 @@ pub(super) struct Pushed {
 }
 
 impl Head {
-    pub(super) fn new() -> Self {
+    /// That takes note in `met` of the traces it takes in.
+    pub(super) fn new(met: Arc<Met>) -> Self {
         Self {
             tenants: RwLock::default(),
             hasher: RandomState::new(),
+            met,
             bytes: AtomicU64::new(0),
             oldest: OnceLock::new(),
         }
@@ -99,14 +113,15 @@ impl Head {
             return known;
         }
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(TenantHead::new(self.hasher.clone()));
+        let new = || Arc::new(TenantHead::new(self.hasher.clone(), self.met.clone(), Salt::of(tenant)));
         tenants.entry(tenant.clone()).or_insert_with(new).clone()
     }
 }
 
 impl TenantHead {
-    fn new(hasher: RandomState) -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(Shard::Live(Live::default()))), hasher }
+    fn new(hasher: RandomState, met: Arc<Met>, salt: Salt) -> Self {
+        let shard = |_| Mutex::new(Shard { spans: Spans::Live(Live::default()), continued: Vec::new() });
+        Self { shards: std::array::from_fn(shard), hasher, met, salt }
     }
 
     fn push(&self, slices: Vec<TraceSlice>, now: Instant) -> Pushed {
@@ -118,11 +133,15 @@ impl TenantHead {
             }
         }
         for (shard, slices) in self.shards.iter().zip(by_shard).filter(|(_, slices)| !slices.is_empty()) {
-            if let Shard::Live(live) = &mut *lock(shard) {
-                for TraceSlice { id, spans, otlp } in slices {
-                    pushed.bytes += otlp.len() as u64;
-                    pushed.spans += u64::from(spans);
-                    pushed.new_traces += u64::from(live.push(id, otlp, now).new_trace);
+            let Shard { spans: Spans::Live(live), continued } = &mut *lock(shard) else { continue };
+            for TraceSlice { id, spans, otlp } in slices {
+                pushed.bytes += otlp.len() as u64;
+                pushed.spans += u64::from(spans);
+                if live.push(id, otlp, now).new_trace {
+                    pushed.new_traces += 1;
+                    if self.met.meet(self.salt, id) {
+                        continued.push(id);
+                    }
                 }
             }
         }
@@ -137,20 +156,35 @@ impl TenantHead {
     pub(super) fn view(&self) -> LiveView {
         let view = |shard: &Mutex<Shard>| {
             decode(shard, Instant::now());
-            match &mut *lock(shard) {
-                Shard::Live(live) => live.snapshot(),
-                Shard::Frozen(frozen) => frozen.view(),
+            match &mut lock(shard).spans {
+                Spans::Live(live) => live.snapshot(),
+                Spans::Frozen(frozen) => frozen.view(),
             }
         };
         LiveView { tables: self.shards.iter().flat_map(|shard| view(shard).tables).collect() }
     }
 
+    /// The traces of which an earlier head had spans, too, with the start of what this one has of them: of those that
+    /// are decoded, which a [`TenantHead::view`] sees to.
+    pub(super) fn continued(&self) -> Vec<(TraceId, u64)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let Shard { spans, continued } = &*lock(shard);
+            let start = |id: &TraceId| match spans {
+                Spans::Live(live) => live.start(*id),
+                Spans::Frozen(frozen) => frozen.start(*id),
+            };
+            all.extend(continued.iter().filter_map(|id| Some((*id, start(id)?))));
+        }
+        all
+    }
+
     /// What it holds of a trace, each part a TracesData.
     pub(super) fn find(&self, id: TraceId) -> Vec<Bytes> {
         let Some(shard) = self.shards.get(self.shard_of(id)) else { return Vec::new() };
-        let parts = match &*lock(shard) {
-            Shard::Live(live) => live.find(id).unwrap_or_default(),
-            Shard::Frozen(frozen) => frozen.find(id).into_iter().collect(),
+        let parts = match &lock(shard).spans {
+            Spans::Live(live) => live.find(id).unwrap_or_default(),
+            Spans::Frozen(frozen) => frozen.find(id).into_iter().collect(),
         };
         // Rendered without the lock.
         parts.iter().map(Part::to_otlp).collect()
@@ -166,11 +200,11 @@ impl TenantHead {
         let mut rows = Vec::new();
         for shard in &self.shards {
             decode(shard, Instant::now());
-            let mut shard = lock(shard);
-            if let Shard::Live(live) = &mut *shard {
-                *shard = Shard::Frozen(Arc::new(std::mem::take(live).freeze()));
+            let spans = &mut lock(shard).spans;
+            if let Spans::Live(live) = spans {
+                *spans = Spans::Frozen(Arc::new(std::mem::take(live).freeze()));
             }
-            if let Shard::Frozen(frozen) = &*shard {
+            if let Spans::Frozen(frozen) = spans {
                 rows.extend(frozen.rows());
             }
         }
@@ -179,9 +213,9 @@ impl TenantHead {
     }
 
     pub(super) fn traces(&self) -> usize {
-        let traces = |shard: &Mutex<Shard>| match &*lock(shard) {
-            Shard::Live(live) => live.traces(),
-            Shard::Frozen(frozen) => frozen.traces(),
+        let traces = |shard: &Mutex<Shard>| match &lock(shard).spans {
+            Spans::Live(live) => live.traces(),
+            Spans::Frozen(frozen) => frozen.traces(),
         };
         self.shards.iter().map(traces).sum()
     }
@@ -190,14 +224,14 @@ impl TenantHead {
 /// Decodes traces that have been quiet since `idle_since`, in steps, so that pushes and searches get their
 /// turn between them. Ends when it has done what there was when it began.
 fn decode(shard: &Mutex<Shard>, idle_since: Instant) {
-    let mut steps = match &*lock(shard) {
-        Shard::Live(live) => live.pending_bytes() / STEP_BYTES + 1,
-        Shard::Frozen(_) => 0,
+    let mut steps = match &lock(shard).spans {
+        Spans::Live(live) => live.pending_bytes() / STEP_BYTES + 1,
+        Spans::Frozen(_) => 0,
     };
     while steps > 0 {
-        steps = match &mut *lock(shard) {
-            Shard::Live(live) => usize::from(live.settle(idle_since, STEP_BYTES)) * (steps - 1),
-            Shard::Frozen(_) => 0,
+        steps = match &mut lock(shard).spans {
+            Spans::Live(live) => usize::from(live.settle(idle_since, STEP_BYTES)) * (steps - 1),
+            Spans::Frozen(_) => 0,
         };
         std::thread::yield_now();
     }

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 use tracing_core::{
-    block::{self, BlockError},
+    block::{self, BlockError, Continued},
     model::{BlockId, Tenant},
     store::{Staged, StoreError},
 };
@@ -208,6 +208,7 @@ impl Inner {
         let mut sink = BufWriter::with_capacity(1 << 20, File::create(data)?);
         let options = self.options.write.of(tenant);
         let mut written = block::write(rows, &options, tenant, id, &mut sink)?;
+        written.note_continued(&Continued::new(head.continued()))?;
         if self.options.write.no_compact {
             written.extra.push(("nocompact.flg", Bytes::new()));
         }

@@ -3,20 +3,27 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, stream};
-
+use jiff::{SignedDuration, Timestamp};
 use tracing_core::{
+    block::Meta,
     model::{BlockId, Tenant},
     store::Staged,
     wal::{Generation, Record},
     wire::otlp::TraceSlice,
 };
 
-use super::{Inner, StartError, head::Head, state::Keep};
+use super::{Inner, StartError, head::Head, met::Salt, state::Keep};
 
+/// Blocks that ended so long ago at most may hold traces that go on.
+const RECENT: SignedDuration = SignedDuration::from_mins(30);
+/// The newest so many of a tenant, at most.
+const RECENT_BLOCKS: usize = 64;
+/// A start waits for them so long at most.
+const REMEMBER: Duration = Duration::from_secs(3);
 /// Generations that are read at the same time.
 const READERS: usize = 4;
 
@@ -50,6 +57,9 @@ impl Inner {
         for staged in &staged {
             self.store.read_from(staged.meta.id, staged.dir.clone());
         }
+        for staged in &staged {
+            self.remember(&staged.meta).await;
+        }
         let mut staged: HashMap<_, _> = staged.into_iter().map(|block| (block.meta.id, block)).collect();
         let on_stage: Arc<HashMap<_, _>> = Arc::new(staged.clone());
         let mut replays = stream::iter(generations)
@@ -66,13 +76,48 @@ impl Inner {
         Ok(())
     }
 
+    /// Takes note of the traces of a block. What cannot be read is not known: a trace that goes on is then searched
+    /// part by part.
+    async fn remember(&self, meta: &Arc<Meta>) {
+        match self.store.trace_hashes(meta).await {
+            Ok(hashes) => {
+                let salt = Salt::of(&meta.tenant);
+                hashes.into_iter().for_each(|hash| _ = self.state.met().meet_hash(salt, hash));
+            }
+            Err(error) => {
+                tracing::warn!(tenant = %meta.tenant, block = %meta.id, %error, "the trace ids of a block were not read");
+            }
+        }
+    }
+
+    /// Takes note of the traces of the last blocks: some of them go on here that another process began.
+    pub(super) async fn remember_blocks(&self) {
+        let since = Timestamp::now() - RECENT;
+        let remember = async {
+            if let Err(error) = self.store.poll().await {
+                tracing::debug!(%error, "the blocks of before were not listed");
+            }
+            for tenant in self.store.tenants() {
+                let blocks = self.store.blocks(&tenant);
+                for meta in blocks.iter().filter(|meta| meta.end >= since).take(RECENT_BLOCKS) {
+                    self.remember(meta).await;
+                }
+            }
+        };
+        if tokio::time::timeout(REMEMBER, remember).await.is_err() {
+            tracing::info!(
+                "not all blocks of before were read: a trace that goes on may be searched part by part"
+            );
+        }
+    }
+
     /// A generation as a head, and all its tenants, those left out among them.
     async fn replay_one(
         &self,
         generation: Generation,
         on_stage: Arc<HashMap<BlockId, Staged>>,
     ) -> Result<(Generation, Arc<Head>, HashMap<Tenant, bool>), StartError> {
-        let (head, tenants) = (Arc::new(Head::new()), Arc::new(RwLock::new(HashMap::<Tenant, bool>::new())));
+        let (head, tenants) = (self.state.new_head(), Arc::new(RwLock::new(HashMap::<Tenant, bool>::new())));
         let (into, skipped, of) = (head.clone(), tenants.clone(), generation.clone());
         let visit = move |record| {
             let Record { tenant, id, otlp } = record;

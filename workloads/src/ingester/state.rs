@@ -17,7 +17,10 @@ use tracing_core::{
     wal::{Generation, Held as Epoch},
 };
 
-use super::head::{Head, TenantHead};
+use super::{
+    head::{Head, TenantHead},
+    met::Met,
+};
 
 /// Where the log is that holds the same spans as a head.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ pub(super) enum Keep {
 /// See the file's head.
 pub(super) struct State {
     held: RwLock<Held>,
+    met: Arc<Met>,
     /// Told of every change, for those who wait for one.
     changed: watch::Sender<()>,
 }
@@ -107,8 +111,9 @@ impl fmt::Debug for Keep {
 
 impl State {
     pub(super) fn new() -> Self {
+        let met = Arc::<Met>::default();
         let held = Held {
-            current: Arc::new(Head::new()),
+            current: Arc::new(Head::new(met.clone())),
             keep: Keep::Disk,
             frozen: VecDeque::new(),
             staged: HashMap::new(),
@@ -116,7 +121,17 @@ impl State {
             recent: VecDeque::new(),
             next_order: 0,
         };
-        Self { held: RwLock::new(held), changed: watch::Sender::new(()) }
+        Self { held: RwLock::new(held), met, changed: watch::Sender::new(()) }
+    }
+
+    /// A head without spans.
+    pub(super) fn new_head(&self) -> Arc<Head> {
+        Arc::new(Head::new(self.met.clone()))
+    }
+
+    /// The traces that were met of late, in whatever head.
+    pub(super) fn met(&self) -> &Arc<Met> {
+        &self.met
     }
 
     pub(super) fn current(&self) -> Arc<Head> {
@@ -166,7 +181,7 @@ impl State {
     /// log.
     pub(super) fn cut(&self, generation: Generation) {
         self.change(|held| {
-            let head = std::mem::replace(&mut held.current, Arc::new(Head::new()));
+            let head = std::mem::replace(&mut held.current, self.new_head());
             let keep = held.keep.clone();
             held.freeze(generation, keep, head, &[]);
         });
@@ -175,7 +190,7 @@ impl State {
     /// From now on pushes go to another log. No push is under way, and the current head is empty or lost.
     pub(super) fn turn_to(&self, keep: Keep) {
         self.change(|held| {
-            held.current = Arc::new(Head::new());
+            held.current = self.new_head();
             held.keep = keep;
         });
     }

@@ -52,6 +52,18 @@ pub struct SearchPart {
     pub hits: ::prost::alloc::vec::Vec<TraceHit>,
     #[prost(message, optional, tag = "2")]
     pub stats: ::core::option::Option<SearchStats>,
+    /// Traces of which what was searched holds a part that is not the first: what is said of them is said of parts.
+    #[prost(message, repeated, tag = "3")]
+    pub continued: ::prost::alloc::vec::Vec<Continued>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Continued {
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub trace_id: ::prost::bytes::Bytes,
+    /// When the part starts, nanoseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub start_ns: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SearchStats {

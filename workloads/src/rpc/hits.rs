@@ -17,20 +17,30 @@ use crate::proto::{
 const MAX_DEPTH: usize = 8;
 
 pub(super) fn wire_part(part: SearchPart) -> v1::SearchPart {
-    let SearchPart { hits, stats } = part;
+    let SearchPart { hits, stats, continued } = part;
     let SearchStats { inspected_traces, inspected_bytes, inspected_spans } = stats;
     v1::SearchPart {
         hits: hits.into_iter().map(wire_hit).collect(),
         stats: Some(v1::SearchStats { inspected_traces, inspected_spans, inspected_bytes }),
+        continued: continued
+            .into_iter()
+            .map(|(id, start_ns)| v1::Continued { trace_id: Bytes::copy_from_slice(&id.0), start_ns })
+            .collect(),
     }
 }
 
 pub(super) fn part(part: v1::SearchPart) -> Result<SearchPart, MessageError> {
-    let v1::SearchPart { hits, stats } = part;
+    let v1::SearchPart { hits, stats, continued } = part;
+    let trace_id =
+        |id: &Bytes| TraceId::from_slice(id).map_err(|error| MessageError::wrong("trace_id", error));
     let v1::SearchStats { inspected_traces, inspected_spans, inspected_bytes } = stats.unwrap_or_default();
     Ok(SearchPart {
         hits: hits.into_iter().map(hit).collect::<Result<_, _>>()?,
         stats: SearchStats { inspected_traces, inspected_bytes, inspected_spans },
+        continued: continued
+            .iter()
+            .map(|one| Ok((trace_id(&one.trace_id)?, one.start_ns)))
+            .collect::<Result<_, _>>()?,
     })
 }
 

@@ -76,7 +76,8 @@ fn hits_arrive_as_they_were_found() {
         span_sets: vec![SpanSet { matched: 9, spans: vec![span], attributes }],
     };
     let stats = SearchStats { inspected_traces: 1, inspected_bytes: 2, inspected_spans: 3 };
-    let part = SearchPart { hits: vec![hit], stats };
+    let continued = vec![(TraceId([7; 16]), 9)];
+    let part = SearchPart { hits: vec![hit], stats, continued };
     let answer = result(1, Ok(Found::Search { part: part.clone(), recent: Recent::default() }));
     let Ok(Found::Search { part: arrived, .. }) = found(answer) else { panic!("another answer") };
     assert_eq!((arrived.hits, arrived.stats), (part.hits, part.stats));

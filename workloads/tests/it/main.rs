@@ -5,6 +5,7 @@ mod blocks;
 mod cluster;
 mod ingest;
 mod merging;
+mod parts;
 mod process;
 mod proto;
 mod query;

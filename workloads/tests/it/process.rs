@@ -60,8 +60,17 @@ impl Process {
     }
 
     pub(crate) async fn start_in(dir: tempfile::TempDir, yaml: &str) -> Self {
-        let app = App::start(config(dir.path(), yaml)).await.expect("the process starts");
-        Self { app, dir }
+        let begin = std::time::Instant::now();
+        loop {
+            match App::start(config(dir.path(), yaml)).await {
+                Ok(app) => return Self { app, dir },
+                // A process that has stopped takes the threads with it that were removing a file; here they live on.
+                Err(error) if format!("{error:#}").contains("in use") && begin.elapsed().as_secs() < 5 => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("the process starts: {error:#}"),
+            }
+        }
     }
 
     /// Stops in order; the directory stays.

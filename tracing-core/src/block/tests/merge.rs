@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     block::{
-        BlockError, Footer, Merge, MergeError, MergeRules, MergeStep, Merged, Scan, Sift, Step, Version,
-        WriteOptions, write,
+        BlockError, Continued, Footer, Merge, MergeError, MergeRules, MergeStep, Merged, Scan, Sift, Step,
+        Version, WriteOptions, write,
     },
     model::{BlockId, Tenant, TraceId},
     table::{Projection, SpanTable, TableBuilder},
@@ -206,17 +206,45 @@ fn what_is_known_of_a_trace_as_a_whole_is_worked_out_anew_from_all_its_parts() {
 
 #[test]
 fn a_trace_that_is_too_long_when_put_together_loses_spans_but_never_for_being_there_twice() {
-    let limit = MergeRules { max_trace_bytes: Some(4000), sift: None };
+    let limit = MergeRules { max_trace_bytes: Some(4000), ..MergeRules::default() };
     let halves = [chain(1, 1, 11, 300), chain(1, 11, 21, 300)].map(|t| block(&Arc::new(t)));
     let (merged, data) = merge(&halves, limit, 100).unwrap();
     let spans = traces_of(&merged, &data)[0].resources[0].scopes[0].spans.len() as u64;
     assert!(merged.spans_discarded > 0 && spans >= 5, "{merged:?}");
     assert_eq!(spans + merged.spans_discarded, 20);
-    let limit = MergeRules { max_trace_bytes: Some(4000), sift: None };
+    let limit = MergeRules { max_trace_bytes: Some(4000), ..MergeRules::default() };
     let copies = [chain(1, 1, 8, 300), chain(1, 1, 8, 300)].map(|t| block(&Arc::new(t)));
     let (merged, data) = merge(&copies, limit, 100).unwrap();
     assert_eq!(merged.spans_discarded, 0);
     assert_eq!(traces_of(&merged, &data)[0].resources[0].scopes[0].spans.len(), 7);
+}
+
+#[test]
+fn of_the_parts_of_a_trace_all_but_the_first_are_named_as_going_on_whatever_is_merged_with_what() {
+    // Of trace 1 the blocks hold the first part and two others; of 2 two others; 3 and 4 are in one alone.
+    let inputs = [&[1, 3][..], &[1, 2], &[1, 2, 4]].map(|ids: &[u8]| {
+        let mut builder = TableBuilder::new();
+        for id in ids {
+            builder.begin(TraceId([*id; 16]));
+            builder.add_rows(&chain(*id, 1, 3, 1), 0);
+            builder.end();
+        }
+        block(&Arc::new(builder.finish()))
+    });
+    let start = 1_000_000_001;
+    let named = |ids: &[u8]| Continued::new(ids.iter().map(|id| (TraceId([*id; 16]), start)).collect());
+    let continued = [named(&[]), named(&[1, 2]), named(&[1, 2, 4])].map(Arc::new);
+    for (parts, expected) in [(&[0, 1][..], &[2][..]), (&[1, 2], &[1, 2, 4]), (&[0, 2], &[2, 4]), (&[0], &[])]
+    {
+        let some: Vec<_> = parts.iter().map(|at: &usize| inputs[*at].clone()).collect();
+        let continued = parts.iter().map(|at| Arc::clone(&continued[*at])).collect();
+        let (merged, _) = merge(&some, MergeRules { continued, ..MergeRules::default() }, 2).unwrap();
+        let written = merged.written.unwrap();
+        let list = written.extra.iter().find(|(name, _)| *name == Continued::NAME);
+        let list = list.map_or_else(Continued::default, |(_, bytes)| Continued::decode(bytes).unwrap());
+        assert_eq!(list, named(expected), "{parts:?}");
+        assert_eq!(written.meta.continued as usize, expected.len());
+    }
 }
 
 /// Leaves out the traces with one span.
@@ -244,7 +272,7 @@ fn a_trace_is_sifted_as_what_it_is_when_all_its_parts_are_together() {
         }
         block(&Arc::new(builder.finish()))
     });
-    let rules = || MergeRules { max_trace_bytes: None, sift: Some(Box::new(Several)) };
+    let rules = || MergeRules { sift: Some(Box::new(Several)), ..MergeRules::default() };
     let (merged, data) = merge(&inputs, rules(), 2).unwrap();
     let ids: Vec<u8> = traces_of(&merged, &data).iter().map(|trace| trace.id as u8).collect();
     assert_eq!(ids, [1, 3, 5]);

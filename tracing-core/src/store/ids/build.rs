@@ -104,7 +104,7 @@ impl Store {
         }
         for meta in plan.add.iter().take(IdSet::MAX_BLOCKS.saturating_sub(blocks.len())) {
             let number = blocks.len() as u16;
-            match self.hashes(meta).await {
+            match self.trace_hashes(meta).await {
                 Ok(hashes) => ids.extend(hashes.into_iter().map(|hash| (hash, number))),
                 Err(error) => {
                     // It is not covered, and so is looked into.
@@ -138,8 +138,11 @@ impl Store {
         Ok((!blocks.is_empty()).then(|| IdSet::new(blocks, shards)))
     }
 
-    /// Hashes of a block's ids.
-    async fn hashes(&self, meta: &Arc<Meta>) -> Result<Vec<u64>, StoreError> {
+    /// Hashes ([`ids::hash`]) of a block's trace ids, in their order.
+    ///
+    /// # Errors
+    /// What the store says, and where the block is damaged.
+    pub async fn trace_hashes(&self, meta: &Arc<Meta>) -> Result<Vec<u64>, StoreError> {
         let damaged =
             |source: BlockError| StoreError::Block { key: format!("{}/{}", meta.tenant, meta.id), source };
         let tail = self.read_ranges(&meta.tenant, meta.id, DATA, &[Footer::range(meta)]).await?;
