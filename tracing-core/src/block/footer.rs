@@ -47,6 +47,8 @@ pub(crate) struct Chunk {
     pub(crate) bounds: Option<(TraceId, TraceId)>,
     /// How many of the values are nulls, where the file says it.
     pub(crate) nulls: Option<u64>,
+    /// Of numbers: whether all that are there are 0, or false, by the file's statistics.
+    pub(crate) zeros: bool,
 }
 
 /// How pages are compressed.
@@ -158,6 +160,12 @@ impl Footer {
     /// Whether a column of a row group holds no value at all, by its statistics.
     pub(crate) fn is_empty(&self, group: usize, leaf: Leaf) -> bool {
         self.chunk(group, leaf).is_ok_and(|(_, chunk)| chunk.nulls == Some(chunk.values))
+    }
+
+    /// Whether all numbers of a column of a row group are 0, by its statistics.
+    pub(crate) fn is_zero(&self, group: usize, leaf: Leaf) -> bool {
+        self.chunk(group, leaf)
+            .is_ok_and(|(spec, chunk)| chunk.zeros && !matches!(spec.kind, Kind::Text | Kind::Id))
     }
 
     /// Bytes of the file that came with the footer.
@@ -324,6 +332,8 @@ struct RawChunk {
     column_index: (u64, u64),
     bounds: (Option<TraceId>, Option<TraceId>),
     nulls: Option<u64>,
+    /// Of the least and the greatest value, whether it is made of zeros alone.
+    zeros: (bool, bool),
 }
 
 fn chunk(reader: &mut Reader<'_>, end: u64) -> Result<Chunk, BlockError> {
@@ -356,8 +366,15 @@ fn chunk_metadata(reader: &mut Reader<'_>, raw: &mut RawChunk) -> Result<(), Blo
                 while let Some((id, wire)) = reader.field(&mut fields)? {
                     match (id, wire) {
                         (3, Wire::Int) => raw.nulls = Some(reader.count()?),
-                        (5, Wire::Binary) => raw.bounds.1 = TraceId::from_slice(reader.binary()?).ok(),
-                        (6, Wire::Binary) => raw.bounds.0 = TraceId::from_slice(reader.binary()?).ok(),
+                        (5 | 6, Wire::Binary) => {
+                            let value = reader.binary()?;
+                            let zeros = !value.is_empty() && value.iter().all(|byte| *byte == 0);
+                            let value = TraceId::from_slice(value).ok();
+                            match id {
+                                5 => (raw.bounds.1, raw.zeros.1) = (value, zeros),
+                                _ => (raw.bounds.0, raw.zeros.0) = (value, zeros),
+                            }
+                        }
                         (_, wire) => reader.skip(wire)?,
                     }
                 }
@@ -402,6 +419,7 @@ impl RawChunk {
             column_index: index(self.column_index),
             bounds: self.bounds.0.zip(self.bounds.1),
             nulls: self.nulls,
+            zeros: self.zeros.0 && self.zeros.1,
         })
     }
 }

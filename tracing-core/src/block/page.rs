@@ -334,6 +334,11 @@ impl<'a> Pages<'a> {
 }
 
 impl Column {
+    /// One without entries.
+    pub(crate) fn empty(spec: &Spec) -> Self {
+        Pages::new(spec, Codec::None, 0).finish()
+    }
+
     /// Reads the levels of some entries of a page.
     fn levels(
         &mut self,

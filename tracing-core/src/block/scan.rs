@@ -7,6 +7,7 @@
 
 mod assemble;
 mod attributes;
+mod task;
 mod wanted;
 
 use std::{
@@ -21,14 +22,15 @@ use bytes::Bytes;
 use super::{
     BlockError, Dictionary, Footer, Meta,
     footer::{self, Chunk},
-    page::{Column, Pages, Values},
-    schema::Leaf,
+    page::{Column, Values},
+    schema::{Leaf, Part},
 };
 use crate::{
     model::TraceId,
     table::{Projection, SpanTable},
 };
 use assemble::Assembly;
+pub use task::{Decoded, Task};
 use wanted::Wanted;
 
 /// What a scan does next.
@@ -60,6 +62,8 @@ pub struct Scan {
     dictionaries: Option<Arc<dyn Dictionaries>>,
     /// Those of the present row group that are at hand, by their place in the file.
     known: BTreeMap<u64, Arc<Dictionary>>,
+    /// Columns of the present row group that were decoded elsewhere.
+    decoded: BTreeMap<Leaf, Column>,
 }
 
 /// Dictionaries of one block's columns, kept from scan to scan by whoever drives them: one that is as large as the
@@ -77,10 +81,21 @@ pub trait Dictionaries: fmt::Debug + Send + Sync {
 enum Stage {
     /// Which rows: all, or the one with the trace's id.
     Rows,
-    /// The columns of these rows; all rows where there is no range.
+    /// The columns of these rows, those first that say how others hang together; all rows where there is no range.
     Columns(Option<Range<u64>>),
+    /// The others.
+    Rest(Box<Rest>),
     /// The values of those attributes that a wanted key was found of, of the same rows.
     Values(Box<Assembly>, Option<Range<u64>>),
+}
+
+/// See [`Stage::Rest`].
+#[derive(Debug)]
+struct Rest {
+    assembly: Assembly,
+    leaves: Vec<Leaf>,
+    zeros: Vec<Leaf>,
+    rows: Option<Range<u64>>,
 }
 
 /// Pages of a column that are to be read.
@@ -122,9 +137,9 @@ impl Scan {
         meta.version()?;
         let groups = row_groups.start..row_groups.end.min(footer.row_groups());
         let wanted = Wanted::new(projection);
-        let (held, known) = (BTreeMap::new(), BTreeMap::new());
+        let (held, known, decoded) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (target, window, stage, dictionaries) = (None, None, Stage::Rows, None);
-        Ok(Self { footer, wanted, groups, target, window, stage, held, dictionaries, known })
+        Ok(Self { footer, wanted, groups, target, window, stage, held, dictionaries, known, decoded })
     }
 
     /// Where only some rows are read: with dictionaries that are at hand, and keeping those that are not.
@@ -196,26 +211,39 @@ impl Scan {
                     Have::Yes(Rows::All) => self.stage = Stage::Columns(None),
                     Have::Yes(Rows::Some(rows)) => self.stage = Stage::Columns(Some(rows)),
                 },
-                Stage::Columns(rows) => match self.columns(rows.clone())? {
-                    Have::Need(ranges) => {
-                        self.stage = Stage::Columns(rows);
+                Stage::Columns(rows) => {
+                    if let Have::Need(ranges) = self.structure(rows)? {
                         return Ok(Step::Need(ranges));
                     }
-                    Have::Yes(assembly) => self.stage = Stage::Values(Box::new(assembly), rows),
-                },
+                }
+                Stage::Rest(rest) => {
+                    let Rest { mut assembly, leaves, zeros, rows } = *rest;
+                    for leaf in leaves {
+                        let (spec, _) = self.footer.chunk(self.groups.start, leaf)?;
+                        let column = match self.decoded.remove(&leaf) {
+                            Some(column) => column,
+                            None if assembly.has_none_of(leaf) => Column::empty(spec),
+                            None => self.task(leaf, rows.as_ref())?.column()?,
+                        };
+                        assembly.add(&self.wanted, spec, column)?;
+                    }
+                    for leaf in zeros {
+                        assembly.add_zeros(self.footer.chunk(self.groups.start, leaf)?.0);
+                    }
+                    let all = || self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows);
+                    assembly.check(rows.as_ref().map_or_else(all, |rows| rows.end - rows.start))?;
+                    self.stage = Stage::Values(Box::new(assembly), rows);
+                }
                 Stage::Values(assembly, rows) => {
-                    let group = self.groups.start;
-                    let there = assembly.pending().filter(|leaf| !self.footer.is_empty(group, *leaf));
-                    let there: Vec<_> = there.collect();
-                    self.recall(&there)?;
-                    let picks = self.picks(&there, rows.as_ref())?;
-                    if let Some(ranges) = self.missing(picks.iter().flat_map(|pick| &pick.pieces)) {
+                    if let Some(ranges) = self.missing_values(&assembly, rows.as_ref())? {
                         self.stage = Stage::Values(assembly, rows);
                         return Ok(Step::Need(ranges));
                     }
-                    let read = |leaf| {
-                        let there = !self.footer.is_empty(group, leaf);
-                        there.then(|| self.read(&self.pick(leaf, rows.clone())?)).transpose()
+                    let mut decoded = std::mem::take(&mut self.decoded);
+                    let read = |leaf| match decoded.remove(&leaf) {
+                        None if !self.has_values(leaf) => Ok(None),
+                        None => self.task(leaf, rows.as_ref())?.column().map(Some),
+                        some => Ok(some),
                     };
                     let table = assembly.finish(self.footer.schema().slots(), read)?;
                     self.end_group();
@@ -230,10 +258,59 @@ impl Scan {
         Ok(Step::Done)
     }
 
+    /// Of a scan of some rows: what [`Scan::next`] would decode one column after the other, as far as its bytes are
+    /// there. Whoever decodes them, on several threads, hands them to [`Scan::decoded`].
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn tasks(&mut self) -> Result<Vec<Task>, BlockError> {
+        if let Stage::Columns(Some(rows)) = &self.stage {
+            let rows = Some(rows.clone());
+            self.structure(rows)?;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Rows);
+        let leaves = self.leaves_to_share(&stage);
+        self.stage = stage;
+        let rows = match &self.stage {
+            Stage::Rest(rest) => rest.rows.clone(),
+            Stage::Values(_, rows) => rows.clone(),
+            _ => None,
+        };
+        let Some(rows) = rows else { return Ok(Vec::new()) };
+        let new = leaves?.into_iter().filter(|leaf| !self.decoded.contains_key(leaf));
+        new.map(|leaf| self.task(leaf, Some(&rows))).collect()
+    }
+
+    fn leaves_to_share(&mut self, stage: &Stage) -> Result<Vec<Leaf>, BlockError> {
+        Ok(match stage {
+            Stage::Rest(rest) => {
+                rest.leaves.iter().copied().filter(|leaf| !rest.assembly.has_none_of(*leaf)).collect()
+            }
+            // Values of other types are looked for where some are missing after these.
+            Stage::Values(assembly, rows) if self.missing_values(assembly, rows.as_ref())?.is_none() => {
+                let often = |leaf: &Leaf| matches!(leaf, Leaf::Attribute(_, Part::Text | Part::Int));
+                assembly.pending().filter(|leaf| often(leaf) && self.has_values(*leaf)).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// Takes what tasks came to. What is not handed over is decoded by [`Scan::next`].
+    ///
+    /// # Errors
+    /// [`BlockError::Corrupt`] and [`BlockError::Limit`], of any of the columns.
+    pub fn decoded(&mut self, columns: impl IntoIterator<Item = Decoded>) -> Result<(), BlockError> {
+        for Decoded { leaf, column } in columns {
+            self.decoded.insert(leaf, column?);
+        }
+        Ok(())
+    }
+
     fn end_group(&mut self) {
         self.groups.start += 1;
         self.held.clear();
         self.known.clear();
+        self.decoded.clear();
     }
 
     /// Which rows of the present row group are wanted.
@@ -261,7 +338,7 @@ impl Scan {
         }
         for (range, first) in pages {
             let pick = Pick { leaf: Leaf::TraceId, pieces: vec![range], rows: None, dictionary: None };
-            let Values::Bytes(ids) = self.read(&pick)?.values else { continue };
+            let Values::Bytes(ids) = self.task_of(pick)?.column()?.values else { continue };
             let row = ids.indexes.iter().position(|&at| ids.entry(at) == id.0);
             if let Some(row) = row {
                 let row = first.saturating_add(row as u64);
@@ -292,9 +369,11 @@ impl Scan {
         Ok(pages.map(|(_, page)| page.clone()).collect())
     }
 
-    /// The columns of the projection, of `rows`.
-    fn columns(&mut self, rows: Option<Range<u64>>) -> Result<Have<Assembly>, BlockError> {
+    /// Decodes the columns that say how the others hang together, once the bytes of all columns of the projection are
+    /// there, of `rows`.
+    fn structure(&mut self, rows: Option<Range<u64>>) -> Result<Have<()>, BlockError> {
         let plan = self.wanted.columns(&self.footer, self.groups.start)?;
+        self.stage = Stage::Columns(rows.clone());
         if rows.is_some() {
             let chunks = plan.leaves.iter().map(|leaf| self.footer.chunk(self.groups.start, *leaf));
             let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
@@ -302,8 +381,6 @@ impl Scan {
             if let Some(ranges) = self.missing(indexes) {
                 return Ok(Have::Need(ranges));
             }
-        }
-        if rows.is_some() {
             self.recall(&plan.leaves)?;
         }
         let picks = self.picks(&plan.leaves, rows.as_ref())?;
@@ -311,16 +388,36 @@ impl Scan {
             return Ok(Have::Need(ranges));
         }
         let mut assembly = Assembly::new(&plan);
-        for pick in picks.iter().filter(|pick| !pick.leaf.is_attribute_value()) {
-            let (spec, _) = self.footer.chunk(self.groups.start, pick.leaf)?;
-            assembly.add(&self.wanted, spec, self.read(pick)?)?;
+        let mut leaves = plan.leaves;
+        let first: Vec<_> = leaves.extract_if(.., |leaf| assembly.comes_first(*leaf)).collect();
+        leaves.retain(|leaf| !leaf.is_attribute_value());
+        for leaf in first {
+            let (spec, _) = self.footer.chunk(self.groups.start, leaf)?;
+            assembly.add(&self.wanted, spec, self.task(leaf, rows.as_ref())?.column()?)?;
         }
-        let rows = match rows {
-            Some(rows) => rows.end - rows.start,
-            None => self.footer.row_groups.get(self.groups.start).map_or(0, |group| group.rows),
-        };
-        assembly.check(rows)?;
-        Ok(Have::Yes(assembly))
+        self.stage = Stage::Rest(Box::new(Rest { assembly, leaves, zeros: plan.zeros, rows }));
+        Ok(Have::Yes(()))
+    }
+
+    /// What is to be fetched of the values of attributes.
+    fn missing_values(
+        &mut self,
+        assembly: &Assembly,
+        rows: Option<&Range<u64>>,
+    ) -> Result<Option<Vec<Range<u64>>>, BlockError> {
+        let there: Vec<_> = assembly.pending().filter(|leaf| self.has_values(*leaf)).collect();
+        if rows.is_some() {
+            self.recall(&there)?;
+        }
+        let picks = self.picks(&there, rows)?;
+        Ok(self.missing(picks.iter().flat_map(|pick| &pick.pieces)))
+    }
+
+    /// Whether a column of attributes' values says anything: one of flags that none is set of does not.
+    fn has_values(&self, leaf: Leaf) -> bool {
+        let group = self.groups.start;
+        let is_flag = matches!(leaf, Leaf::Attribute(_, Part::IsArray));
+        !self.footer.is_empty(group, leaf) && !(is_flag && self.footer.is_zero(group, leaf))
     }
 
     fn picks(&self, leaves: &[Leaf], rows: Option<&Range<u64>>) -> Result<Vec<Pick>, BlockError> {
@@ -369,24 +466,16 @@ impl Scan {
         Ok(Pick { leaf, pieces: pieces.collect(), rows: Some(rows), dictionary })
     }
 
-    /// Decodes the pages of a pick, whose bytes are there.
-    fn read(&self, pick: &Pick) -> Result<Column, BlockError> {
-        let (spec, chunk) = self.footer.chunk(self.groups.start, pick.leaf)?;
-        let mut pages = Pages::new(spec, chunk.codec, chunk.values).with(pick.dictionary.clone());
-        if let Some(rows) = &pick.rows {
-            pages = pages.only(rows.clone());
-        }
-        for piece in &pick.pieces {
-            pages.read(&self.bytes(piece)?)?;
-        }
-        let column = pages.finish();
-        if let (None, Some(_), Some(keeper)) = (&pick.dictionary, &pick.rows, &self.dictionaries)
-            && let Values::Bytes(entries) = &column.values
-            && let Some(dictionary) = entries.dictionary()
-        {
-            keeper.keep(chunk.range.start, dictionary);
-        }
-        Ok(column)
+    /// Decoding a column, whose bytes are there.
+    fn task(&self, leaf: Leaf, rows: Option<&Range<u64>>) -> Result<Task, BlockError> {
+        self.task_of(self.pick(leaf, rows.cloned())?)
+    }
+
+    fn task_of(&self, pick: Pick) -> Result<Task, BlockError> {
+        let Pick { leaf, pieces, rows, dictionary } = pick;
+        let pages = pieces.iter().map(|piece| self.bytes(piece)).collect::<Result<_, _>>()?;
+        let (footer, keeper) = (Arc::clone(&self.footer), self.dictionaries.clone());
+        Ok(Task { footer, group: self.groups.start, leaf, pages, rows, dictionary, keeper })
     }
 
     /// Those of `ranges` that were not handed over yet, in the file's order.

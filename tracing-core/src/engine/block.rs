@@ -4,12 +4,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use futures::future::{BoxFuture, try_join_all};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::pieces::Group;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
-use crate::block::{Meta, Scan, Step};
+use crate::block::{Decoded, Meta, Scan, Step, Task};
 use crate::model::TraceId;
 use crate::store::DATA;
 use crate::table::evaluate::{self, Matches, TraceHit};
@@ -129,11 +130,18 @@ impl Engine {
     ) -> Result<Option<SpanTable>, EngineError> {
         loop {
             let stepped = move || {
-                let step = scan.next();
-                (scan, step)
+                let tasks = scan.tasks();
+                let share =
+                    tasks.as_ref().is_ok_and(|tasks| tasks.iter().map(Task::bytes).sum::<usize>() >= SHARED);
+                let step = if share { None } else { Some(scan.next()) };
+                (scan, tasks, step)
             };
-            let (back, step) = self.pool.run(stepped).await?;
+            let (back, tasks, step) = self.pool.run(stepped).await?;
             scan = back;
+            let Some(step) = step else {
+                scan.decoded(self.share(tasks?).await?)?;
+                continue;
+            };
             let ranges = match step? {
                 Step::Done => return Ok(None),
                 Step::Table(table) => return Ok(Some(table)),
@@ -145,6 +153,30 @@ impl Engine {
         }
     }
 }
+
+impl Engine {
+    /// Decodes columns on all threads at once.
+    async fn share(&self, mut tasks: Vec<Task>) -> Result<Vec<Decoded>, EngineError> {
+        // The largest first, in turn: parts of about the same work.
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.bytes()));
+        let mut parts: Vec<Vec<Task>> = Vec::new();
+        parts.resize_with(self.threads, Vec::new);
+        for (at, task) in tasks.into_iter().enumerate() {
+            let (round, turn) = (at / self.threads, at % self.threads);
+            let turn = if round % 2 == 0 { turn } else { self.threads - 1 - turn };
+            if let Some(part) = parts.get_mut(turn) {
+                part.push(task);
+            }
+        }
+        let decode =
+            |part: Vec<Task>| self.pool.run(move || part.into_iter().map(Task::run).collect::<Vec<_>>());
+        let decoded = try_join_all(parts.into_iter().filter(|part| !part.is_empty()).map(decode)).await?;
+        Ok(decoded.into_iter().flatten().collect())
+    }
+}
+
+/// Columns of a few rows are decoded on several threads from so many bytes on.
+const SHARED: usize = 32 << 10;
 
 /// What matches of a row group.
 async fn search_group<'a>(

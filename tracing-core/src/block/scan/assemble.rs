@@ -75,6 +75,34 @@ impl Assembly {
         }
     }
 
+    /// Whether there is nothing that a column could hold a value of: no event, or no link, as far as is known.
+    pub(crate) fn has_none_of(&self, leaf: Leaf) -> bool {
+        let level = match leaf {
+            Leaf::Dropped(level) | Leaf::Attribute(level, _) | Leaf::Slot(level, _) => level,
+            Leaf::EventName | Leaf::EventTime => Level::Event,
+            Leaf::LinkTraceId | Leaf::LinkSpanId | Leaf::LinkTraceState => Level::Link,
+            _ => return false,
+        };
+        let known = match level {
+            Level::Event => self.below[0].is_some(),
+            Level::Link => self.below[1].is_some(),
+            _ => false,
+        };
+        known && self.owners(level) == 0
+    }
+
+    /// Whether a column says how others hang together, and so has to come before them.
+    pub(crate) fn comes_first(&self, leaf: Leaf) -> bool {
+        self.spine == Some(leaf) || self.below.contains(&Some(leaf))
+    }
+
+    /// Takes a column of numbers that are 0 throughout.
+    pub(crate) fn add_zeros(&mut self, spec: &Spec) {
+        let links = matches!(spec.leaf, Leaf::Dropped(Level::Link));
+        let rows = self.rows(spec.rep, links);
+        self.numbers(spec.leaf, vec![0; rows]);
+    }
+
     /// Whether the levels fit the row group's number of traces.
     pub(crate) fn check(&mut self, rows: u64) -> Result<(), BlockError> {
         let traces = self.table.trace_count();
@@ -105,7 +133,7 @@ impl Assembly {
     pub(crate) fn finish(
         mut self,
         names: &Slots,
-        read: impl Fn(Leaf) -> Result<Option<Column>, BlockError>,
+        mut read: impl FnMut(Leaf) -> Result<Option<Column>, BlockError>,
     ) -> Result<SpanTable, BlockError> {
         let mut all_keys = std::mem::take(&mut self.keys);
         for level in LEVELS {
@@ -118,7 +146,7 @@ impl Assembly {
             let slots: Vec<_> = slots.collect();
             let strings = &mut self.table.strings;
             let generic = match keys {
-                Some(keys) => keys.values(level, strings, &read)?,
+                Some(keys) => keys.values(level, strings, &mut read)?,
                 None => Attributes { offsets: Offsets(vec![0; owners + 1]), ..Attributes::default() },
             };
             let merged = super::attributes::merge(generic, &slots, strings);

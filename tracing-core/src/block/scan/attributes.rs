@@ -98,7 +98,7 @@ impl Keys {
         self,
         level: Level,
         strings: &mut Strings,
-        read: impl Fn(Leaf) -> Result<Option<Column>, BlockError>,
+        mut read: impl FnMut(Leaf) -> Result<Option<Column>, BlockError>,
     ) -> Result<Attributes, BlockError> {
         let mut cells = vec![Cell { kind: None, start: 0, length: 0 }; self.codes.len()];
         let mut is_array = vec![false; self.codes.len()];
@@ -134,6 +134,10 @@ impl Keys {
                     format!("{found} entries in {part:?}, {} keys", self.total),
                 )
             })?;
+            // A value is of one type: where all are known, no other column has one of them.
+            if part != Part::IsArray && cells.iter().all(|cell| cell.kind.is_some()) {
+                break;
+            }
         }
         let mut attributes = Attributes { offsets: self.offsets, key: self.codes, ..Attributes::default() };
         for (cell, is_array) in cells.iter().zip(is_array) {

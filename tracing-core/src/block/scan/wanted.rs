@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) below: [Option<Leaf>; 2],
     /// Of these two, the columns whose values nobody asked for.
     pub(crate) only_levels: Vec<Leaf>,
+    /// Columns of counts that are 0 throughout, and so are not read.
+    pub(crate) zeros: Vec<Leaf>,
 }
 
 pub(crate) const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::Event, Level::Link];
@@ -94,6 +96,8 @@ impl Wanted {
             let wanted = slots.filter(|(_, slot)| keys.contains(&slot.name.as_str()));
             plan.leaves.extend(wanted.map(|(slot, _)| Leaf::Slot(level, slot)));
         }
+        let is_zero = |leaf: &mut Leaf| is_count(*leaf) && footer.is_zero(group, *leaf);
+        plan.zeros = plan.leaves.extract_if(.., is_zero).collect();
         plan.spine = Some(plan.cheapest(&SPAN, footer, group)?);
         for (below, (level, leaves)) in
             [(Level::Event, &EVENT[..]), (Level::Link, &LINK[..])].into_iter().enumerate()
@@ -115,6 +119,11 @@ impl Wanted {
         plan.leaves.dedup();
         Ok(plan)
     }
+}
+
+/// Whether it counts what was dropped: hardly ever anything.
+fn is_count(leaf: Leaf) -> bool {
+    matches!(leaf, Leaf::Dropped(_) | Leaf::DroppedEvents | Leaf::DroppedLinks)
 }
 
 /// Whether a table has a place for it. Slots are added one by one; the others follow from what is kept.
