@@ -203,10 +203,10 @@ impl Chunk {
     /// That is given so many rows at a time.
     pub(super) fn new(spec: Arc<Spec>, rows: usize) -> Self {
         Self {
+            page_size: PageSize::of(&spec, rows),
             spec,
             dictionary: Dictionary::default(),
             pending: Pending::default(),
-            page_size: PageSize::of(rows),
             body: Vec::new(),
             pages: Vec::new(),
             uncompressed: 0,

@@ -1,7 +1,10 @@
 //! What a column has taken in and not yet made a page of.
 
 use super::chunk::Values;
-use crate::table::{Code, Strings};
+use crate::{
+    block::schema::{Spec, depth},
+    table::{Code, Level, Strings},
+};
 
 /// Levels and values that will be one page.
 #[derive(Debug, Default)]
@@ -33,9 +36,11 @@ pub(super) struct PageSize {
 }
 
 impl PageSize {
-    /// For columns that are given so many rows at a time.
-    pub(super) fn of(rows: usize) -> Self {
-        Self { bytes: rows.saturating_mul(16), entries: rows.saturating_mul(8) }
+    /// For a column that is given so many rows at a time. One of traces, resources or scopes ends a page eight times as
+    /// soon: there are many of these, a lookup reads a page of each, and of all spans' bytes they are a twentieth.
+    pub(super) fn of(spec: &Spec, rows: usize) -> Self {
+        let entries = if spec.rep >= depth(Level::Span) { 8 } else { 1 };
+        Self { bytes: rows.saturating_mul(16), entries: rows.saturating_mul(entries) }
     }
 }
 
