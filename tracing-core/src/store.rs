@@ -20,6 +20,7 @@ mod list;
 mod object;
 mod objects;
 mod options;
+mod orphans;
 mod poll;
 mod range;
 mod requests;
@@ -37,6 +38,7 @@ pub use options::{
     Access, AzureLogin, AzureOptions, Backend, Encryption, GcsOptions, PollOptions, S3Login, S3Options,
     S3Style, StoreOptions,
 };
+pub use orphans::{CLAIMS, DECIDED, FRESH, JOBS, ORPHAN_AGE, Swept, Uploaded};
 pub use poll::{POLL_BUCKETS, PollStats, Polled, TenantPoll};
 pub use range::Hedge;
 pub use requests::{REQUEST_BUCKETS, RequestStats, RequestTimes};

@@ -3,7 +3,8 @@
 //! Flow of a merge: the inputs are read into one block in a local directory; its data is uploaded; a record of
 //! the job is put, which says what the output is and what it replaces; the output's `meta.json` makes it
 //! visible; the inputs are marked; the record goes. Retention marks blocks whose time is over, rewrites those of
-//! which some traces have to stay, and deletes what was marked long enough ago.
+//! which some traces have to stay, and deletes what was marked long enough ago. What was uploaded and never came
+//! to be a block is swept away.
 //! Guarantees: every step may be repeated and may be done by several compactors at once. Until the record is
 //! there nothing has happened that anyone can see; from then on any compactor can finish the job.
 
@@ -13,6 +14,7 @@ mod owner;
 mod record;
 mod retain;
 mod skip;
+mod sweep;
 mod turn;
 mod work;
 
@@ -51,6 +53,7 @@ pub struct Compactor {
     skipped: Skipped,
     retentions: retain::Retentions,
     looked: record::Looked,
+    swept: sweep::Last,
     #[cfg(test)]
     stop_before: std::sync::Mutex<Option<&'static str>>,
 }
@@ -96,6 +99,7 @@ impl Compactor {
             skipped: Skipped::default(),
             retentions: retain::Retentions::default(),
             looked: record::Looked::default(),
+            swept: sweep::Last::default(),
             #[cfg(test)]
             stop_before: std::sync::Mutex::default(),
         })
@@ -115,6 +119,10 @@ impl Compactor {
                     () = stop.cancelled() => return,
                     () = self.turn(&tenant) => {}
                 }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.sweep() => {}
             }
             self.metrics.set_skipped(self.skipped.damaged());
         }

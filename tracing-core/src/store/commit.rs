@@ -4,12 +4,12 @@
 //! then `meta.json` goes. Steps of a deletion: `meta.json`, everything else, `meta.compacted.json`, so that
 //! what a crash leaves behind is either invisible or found again by the next deletion. All can be repeated.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use jiff::Timestamp;
 
 use super::{
-    Created, Store, StoreError,
+    Created, Store, StoreError, Uploaded,
     blocks::{COMPACTED, DATA, META, key},
     disk, object,
     objects::{Place, blocking},
@@ -32,15 +32,26 @@ impl Store {
             tracing::info!(tenant = %meta.tenant, block = %meta.id, "the block was stored before, and replaced since");
             return Ok(());
         }
-        self.upload(meta, dir).await?;
-        self.make_visible(meta).await
+        let uploaded = self.upload(meta, dir).await?;
+        if !uploaded.is_fresh() {
+            return Err(StoreError::Stale { block: meta.id });
+        }
+        self.make_visible(meta).await?;
+        // It slept in between: what was uploaded may have been swept away by then.
+        if !uploaded.is_fresh() && !self.has_data(meta).await? {
+            let _ = self.upload(meta, dir).await?;
+        }
+        Ok(())
     }
 
-    /// The first part of a commit: all objects of a block but `meta.json`. Nobody sees the block yet.
+    /// The first part of a commit: all objects of a block but `meta.json`. Nobody sees the block yet, and nobody
+    /// may be told of it when the answer is no longer fresh: then it has to be uploaded again.
     ///
     /// # Errors
     /// As [`Store::commit`].
-    pub async fn upload(&self, meta: &Meta, dir: &Path) -> Result<(), StoreError> {
+    pub async fn upload(&self, meta: &Meta, dir: &Path) -> Result<Uploaded, StoreError> {
+        self.make_room(&meta.tenant, meta.id).await?;
+        let mut at = SystemTime::now();
         let from = dir.to_owned();
         let names = blocking(move || disk::block_files(&from)).await?;
         match &self.place {
@@ -55,12 +66,14 @@ impl Store {
             }
             Place::Bucket { store, access, .. } => {
                 for name in names {
+                    at = SystemTime::now();
                     let key = self.place.key(&key(&meta.tenant, meta.id, &name))?;
                     object::upload(store.as_ref(), &key, &dir.join(name), access).await?;
                 }
             }
         }
-        self.reached(META)
+        self.reached(META)?;
+        Ok(Uploaded { at })
     }
 
     /// The second part of a commit, which anyone may do, as often as they like: makes a block visible whose
@@ -98,7 +111,12 @@ impl Store {
         Ok(())
     }
 
-    async fn exists(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<bool, StoreError> {
+    pub(super) async fn exists(
+        &self,
+        tenant: &Tenant,
+        block: BlockId,
+        name: &str,
+    ) -> Result<bool, StoreError> {
         match self.get(tenant, block, name).await {
             Ok(_) => Ok(true),
             Err(e) if e.is_not_found() => Ok(false),

@@ -97,6 +97,12 @@ pub enum StoreError {
         /// The block.
         block: BlockId,
     },
+    /// An upload that was not told of in time: what it left may be swept away, so it has to be repeated.
+    #[error("block {block} was uploaded too long ago to be made visible: it has to be uploaded again")]
+    Stale {
+        /// The block.
+        block: BlockId,
+    },
     /// An index of blocks that cannot be read or written.
     #[error("{key}: {source}")]
     Index {

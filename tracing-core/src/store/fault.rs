@@ -6,6 +6,8 @@
 //! early, parts of an upload that are refused. And [`FaultStore::die_after`]: the client's process ends
 //! between two requests. With one thread and tokio's paused clock a seed gives the same run each time.
 
+mod clocked;
+
 use std::{
     fmt,
     ops::Range,
@@ -26,6 +28,8 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, path::Path,
 };
+
+pub use clocked::Clocked;
 
 /// How often what goes wrong, in thousandths of all requests that it can happen to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -200,27 +200,56 @@ impl Objects {
                 let root = root.clone();
                 blocking(move || disk::list(&root, &below, MAX_LISTED)).await?
             }
-            Place::Bucket { store, .. } => self.list_bucket(store.as_ref(), &below).await?,
+            Place::Bucket { store, .. } => {
+                let mut found = Vec::new();
+                let mut keep = |object| {
+                    found.push(object);
+                    found.len() <= MAX_LISTED
+                };
+                self.each_of_bucket(store.as_ref(), &below, &mut keep).await?;
+                found
+            }
         };
         found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 
-    async fn list_bucket(&self, store: &dyn ObjectStore, below: &str) -> Result<Vec<Object>, StoreError> {
+    /// Hands over what [`Objects::list`] would answer with, one after the other and in no order, without holding
+    /// all of it; until `take` says that it is too much.
+    pub(super) async fn each(
+        &self,
+        prefix: &str,
+        take: &mut (dyn FnMut(Object) -> bool + Send),
+    ) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Disk(_) => {
+                self.list(prefix).await?.into_iter().all(take);
+                Ok(())
+            }
+            Place::Bucket { store, .. } => {
+                self.each_of_bucket(store.as_ref(), &self.place.key(prefix)?, take).await
+            }
+        }
+    }
+
+    async fn each_of_bucket(
+        &self,
+        store: &dyn ObjectStore,
+        below: &str,
+        take: &mut (dyn FnMut(Object) -> bool + Send),
+    ) -> Result<(), StoreError> {
         let failed = |e| StoreError::object("list", below, e);
         let prefix = (!below.is_empty()).then(|| path(below)).transpose().map_err(failed)?;
         let mut objects = store.list(prefix.as_ref());
-        let mut found = Vec::new();
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            if found.len() == MAX_LISTED {
-                return Err(StoreError::TooMany { prefix: below.to_owned(), limit: MAX_LISTED });
-            }
             let Some(key) = object.location.as_ref().strip_prefix(self.place.prefix()) else { continue };
             let modified = Timestamp::from_millisecond(object.last_modified.timestamp_millis());
             let modified = modified.unwrap_or_default();
-            found.push(Object { key: key.to_owned(), size: object.size, modified });
+            if !take(Object { key: key.to_owned(), size: object.size, modified }) {
+                return Err(StoreError::TooMany { prefix: below.to_owned(), limit: MAX_LISTED });
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Deletes an object; one that is not there is deleted.

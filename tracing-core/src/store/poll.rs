@@ -191,7 +191,11 @@ impl Store {
         }
     }
 
-    async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+    /// All tenants of which there is anything in the store, blocks or not.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list_tenants(&self) -> Result<Vec<Tenant>, StoreError> {
         let names: Vec<String> = match &self.place {
             Place::Disk(root) => {
                 let root = root.clone();

@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     pub(super) marked: Counter,
     pub(super) deleted: Counter,
     pub(super) retention_errors: Counter,
+    pub(super) swept: Counter,
+    pub(super) swept_bytes: Counter,
 }
 
 impl Metrics {
@@ -60,6 +62,8 @@ impl Metrics {
                 "blocks that could not be marked or deleted",
                 &metrics.retention_errors,
             ),
+            ("vivace_orphaned_objects_deleted", "objects of blocks that never came to be", &metrics.swept),
+            ("vivace_orphaned_bytes_deleted", "bytes of these", &metrics.swept_bytes),
         ] {
             registry.register(name, what, counter.clone());
         }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing_core::{
     block::Meta,
     model::{BlockId, Tenant},
-    store::Object,
+    store::{JOBS, Object},
 };
 
 use super::{Compactor, WorkError, owner};
@@ -60,7 +60,7 @@ impl Record {
 }
 
 fn folder(tenant: &Tenant) -> String {
-    format!("~vivace/jobs/{tenant}")
+    format!("{JOBS}/{tenant}")
 }
 
 impl Compactor {

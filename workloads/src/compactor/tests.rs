@@ -3,6 +3,7 @@
 
 mod crash;
 mod rules;
+mod sweep;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use tracing_core::{
     block::{self, Meta, WriteOptions},
     engine::SearchLimits,
     model::{BlockId, TraceId},
-    store::{Stage, StoreOptions},
+    store::{Stage, Staged, StoreOptions},
     table::TableBuilder,
     traceql::{self, Plan},
     wire::otlp,
@@ -54,35 +55,25 @@ impl World {
     /// A block of these spans, which ended at `end`.
     async fn block(&self, spans: &[SpanOf], end: Timestamp) -> BlockId {
         let (stage, _) = Stage::open(self.dir.path().join("stage")).unwrap();
-        let id = BlockId::random();
-        let mut builder = TableBuilder::keeping_duplicates();
-        let traces: BTreeSet<u8> = spans.iter().map(|(trace, ..)| *trace).collect();
-        for trace in traces {
-            builder.begin(TraceId([trace; 16]));
-            for span in spans.iter().filter(|span| span.0 == trace) {
-                builder.add_otlp(&otlp::json_to_proto(json(*span, end).as_bytes()).unwrap()).unwrap();
-            }
-            builder.end();
-        }
-        let table = builder.finish();
-        let rows = (0..table.trace_count() as u32).map(|row| (&table, row));
-        let file = std::fs::File::create(stage.begin(&tenant(), id).unwrap()).unwrap();
-        let written = block::write(rows, &WriteOptions::default(), &tenant(), id, file).unwrap();
-        let staged = stage.finish(&written).unwrap();
+        let staged = staged(&stage, spans, end);
+        let id = staged.meta.id;
         self.store().await.commit(&staged.meta, &staged.dir).await.unwrap();
         stage.remove(&tenant(), id).unwrap();
         id
     }
 
     async fn compactor(&self, name: &str) -> Compactor {
-        let (store, work) = (self.store().await, self.dir.path().join("work").join(name));
+        self.compactor_over(self.store().await, alone(name).await, name)
+    }
+
+    fn compactor_over(&self, store: Arc<Store>, membership: Arc<Membership>, name: &str) -> Compactor {
+        let work = self.dir.path().join("work").join(name);
         let config = vivace_config::load(&self.yaml, &[]).unwrap().config;
         let mut registry = Registry::default();
         let overrides = Overrides::open(&config.overrides, &mut registry).unwrap();
         let engine = Engine::new(Arc::clone(&store), 2);
         let mut config = config;
         config.compactor.compaction.work_path = Some(work.display().to_string());
-        let membership = alone(name).await;
         let blocks = (store, engine);
         let mut compactor = Compactor::new(&config, blocks, membership, overrides, &mut registry).unwrap();
         compactor.options.takeover = Duration::ZERO;
@@ -126,6 +117,25 @@ impl World {
     }
 }
 
+/// A finished block of these spans that is not in the store yet.
+fn staged(stage: &Stage, spans: &[SpanOf], end: Timestamp) -> Staged {
+    let id = BlockId::random();
+    let mut builder = TableBuilder::keeping_duplicates();
+    let traces: BTreeSet<u8> = spans.iter().map(|(trace, ..)| *trace).collect();
+    for trace in traces {
+        builder.begin(TraceId([trace; 16]));
+        for span in spans.iter().filter(|span| span.0 == trace) {
+            builder.add_otlp(&otlp::json_to_proto(json(*span, end).as_bytes()).unwrap()).unwrap();
+        }
+        builder.end();
+    }
+    let table = builder.finish();
+    let rows = (0..table.trace_count() as u32).map(|row| (&table, row));
+    let file = std::fs::File::create(stage.begin(&tenant(), id).unwrap()).unwrap();
+    let written = block::write(rows, &WriteOptions::default(), &tenant(), id, file).unwrap();
+    stage.finish(&written).unwrap()
+}
+
 fn json((trace, span, status): SpanOf, end: Timestamp) -> String {
     let nanos = end.as_nanosecond();
     format!(
@@ -137,6 +147,11 @@ fn json((trace, span, status): SpanOf, end: Timestamp) -> String {
 
 /// A cluster of one, which is active.
 async fn alone(name: &str) -> Arc<Membership> {
+    beating(name, Duration::from_millis(100)).await
+}
+
+/// The same with a heartbeat every so often.
+async fn beating(name: &str, interval: Duration) -> Arc<Membership> {
     let local = ([127, 0, 0, 1], 0).into();
     let membership = Membership::start(Options {
         id: name.to_owned(),
@@ -147,7 +162,7 @@ async fn alone(name: &str) -> Arc<Membership> {
         bind: local,
         advertise: local,
         cluster: "test".to_owned(),
-        interval: Duration::from_millis(100),
+        interval,
     });
     let membership = Box::pin(membership).await.unwrap();
     membership.set_state(State::Active).await;

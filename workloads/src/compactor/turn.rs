@@ -12,7 +12,7 @@ use tracing_core::{
     engine::{EngineError, MergeFailed},
     model::{BlockId, Tenant},
     policy::{self, CompactionLimits, Due},
-    store::Created,
+    store::{Created, StoreError},
 };
 
 use super::{Compactor, WorkError, options::signed, owner, record::Record, work::Copies};
@@ -150,8 +150,12 @@ impl Compactor {
         self.reached("end the local block")?;
         let staged = self.workplace.end(written.clone()).await?;
         self.reached("upload")?;
-        self.store.upload(&staged.meta, &staged.dir).await?;
+        let uploaded = self.store.upload(&staged.meta, &staged.dir).await?;
         self.reached("put the record")?;
+        // Before the record names it, a sweep may take it away (rule *young-or-named*).
+        if !uploaded.is_fresh() {
+            return Err(StoreError::Stale { block: id }.into());
+        }
         if !self.claim(tenant, &task.inputs, &staged.meta).await? {
             return Ok(());
         }

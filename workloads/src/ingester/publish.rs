@@ -82,12 +82,21 @@ impl Inner {
     /// Every step may be repeated, by this process or by one that claims the epoch.
     async fn publish(self: &Arc<Self>, cut: &Arc<Cut>, blocks: &[Staged]) -> Result<(), PublishError> {
         let Some(epoch) = cut.keep.epoch() else { return Ok(()) };
+        let mut uploads = Vec::with_capacity(blocks.len());
         for block in blocks {
-            self.store.upload(&block.meta, &block.dir).await?;
+            uploads.push((block.meta.id, self.store.upload(&block.meta, &block.dir).await?));
         }
+        // Before the decision names them, a sweep may take them away (rule *young-or-named*).
+        let fresh = || match uploads.iter().find(|(_, uploaded)| !uploaded.is_fresh()) {
+            Some((block, _)) => Err(StoreError::Stale { block: *block }),
+            None => Ok(()),
+        };
         self.dies("decision")?;
+        fresh()?;
         let ours: Vec<_> = blocks.iter().map(|block| block.meta.clone()).collect();
         let verdict = epoch.decide(cut.generation.number, &spelled(&ours)).await?;
+        // It slept on the way: what was decided is uploaded once more before it is made visible.
+        fresh()?;
         let metas = match &verdict {
             Verdict::Ours => ours,
             Verdict::Theirs(blocks) => read(blocks)?,

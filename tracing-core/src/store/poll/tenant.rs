@@ -24,6 +24,7 @@ use crate::{
         index::{self, Index, IndexError},
         list::{Found, Since},
         objects::{Place, blocking, path},
+        orphans::block_and_name,
     },
 };
 
@@ -188,28 +189,15 @@ impl Store {
             Duration::try_from(now.duration_since(at)).is_ok_and(|age| age >= self.poll.empty_age)
         };
         let of_block = |key: &str| {
-            let block = key.split('/').nth(1).and_then(|name| uuid::Uuid::try_parse(name).ok());
-            block.is_some() && key.split('/').nth(2).is_some_and(|name| name != META && name != COMPACTED)
+            block_and_name(key, tenant).is_some_and(|(_, name)| name != META && name != COMPACTED)
         };
         // Overrides of a tenant's own, or what someone else put there, keep it.
         if !left.iter().all(|object| old(object.modified) && of_block(&object.key)) {
             return Ok(());
         }
-        for object in &left {
-            objects.delete(&object.key).await?;
-        }
-        if let Place::Disk(root) = &self.place {
-            let dir = root.join(tenant.as_str());
-            blocking(move || {
-                disk::remove_empty(&dir);
-                Ok(())
-            })
-            .await?;
-        }
-        if !left.is_empty() {
-            tracing::info!(%tenant, objects = left.len(), "what was left of a tenant without blocks was deleted");
-        }
-        Ok(())
+        // Nothing of what a decision or a job names, which is a block yet to be.
+        self.sweep_older(tenant, self.poll.empty_age).await?;
+        self.remove_empty(tenant.to_string()).await
     }
 
     fn known(&self, tenant: &Tenant) -> HashMap<BlockId, Arc<Meta>> {

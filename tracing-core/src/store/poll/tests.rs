@@ -198,6 +198,11 @@ async fn what_is_left_of_a_tenant_without_blocks_is_deleted_when_that_is_asked_f
     open(Duration::ZERO).poll().await.unwrap();
     assert_eq!(keys().await.len(), 2, "a tenant with overrides of its own stays");
     store.objects().delete("t/overrides.json").await.unwrap();
+    let decision = "~vivace/claims/ingester-0/0000000000000001/decided-0000000000000000";
+    store.objects().put(decision, Uuid::from_u128(2).to_string().into()).await.unwrap();
+    open(Duration::ZERO).poll().await.unwrap();
+    assert!(keys().await.contains(&orphan), "a block yet to be, whose decision is carried through some day");
+    store.objects().delete(decision).await.unwrap();
     open(Duration::ZERO).poll().await.unwrap();
     assert!(keys().await.is_empty());
 }

@@ -11,10 +11,12 @@
 
 use std::fmt::{self, Write};
 
+// The store's: it sweeps nothing away that a decision names.
+pub(super) use crate::store::CLAIMS;
+use crate::store::DECIDED;
+
 /// Prefix of all segments.
 pub(super) const SEGMENTS: &str = "~vivace/wal";
-/// Prefix of all claims.
-pub(super) const CLAIMS: &str = "~vivace/claims";
 /// Prefix of what was no segment.
 const DAMAGED: &str = "~vivace/damaged";
 
@@ -96,7 +98,7 @@ impl Epoch {
         }
         let claim = match name.split_once('-') {
             Some(("term", n)) => Claim::Term(number(n)?),
-            Some(("decided", n)) => Claim::Decided(number(n)?),
+            Some((DECIDED, n)) => Claim::Decided(number(n)?),
             None if name == "ended" => Claim::Ended,
             _ => return None,
         };
@@ -121,7 +123,7 @@ impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Term(n) => write!(f, "term-{n:016x}"),
-            Self::Decided(n) => write!(f, "decided-{n:016x}"),
+            Self::Decided(n) => write!(f, "{DECIDED}-{n:016x}"),
             Self::Ended => f.write_str("ended"),
         }
     }
