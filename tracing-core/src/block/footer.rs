@@ -370,9 +370,10 @@ fn chunk_metadata(reader: &mut Reader<'_>, raw: &mut RawChunk) -> Result<(), Blo
                             let value = reader.binary()?;
                             let zeros = !value.is_empty() && value.iter().all(|byte| *byte == 0);
                             let value = TraceId::from_slice(value).ok();
-                            match id {
-                                5 => (raw.bounds.1, raw.zeros.1) = (value, zeros),
-                                _ => (raw.bounds.0, raw.zeros.0) = (value, zeros),
+                            if id == 5 {
+                                (raw.bounds.1, raw.zeros.1) = (value, zeros);
+                            } else {
+                                (raw.bounds.0, raw.zeros.0) = (value, zeros);
                             }
                         }
                         (_, wire) => reader.skip(wire)?,

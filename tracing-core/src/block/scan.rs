@@ -417,7 +417,7 @@ impl Scan {
     fn has_values(&self, leaf: Leaf) -> bool {
         let group = self.groups.start;
         let is_flag = matches!(leaf, Leaf::Attribute(_, Part::IsArray));
-        !self.footer.is_empty(group, leaf) && !(is_flag && self.footer.is_zero(group, leaf))
+        !(self.footer.is_empty(group, leaf) || is_flag && self.footer.is_zero(group, leaf))
     }
 
     fn picks(&self, leaves: &[Leaf], rows: Option<&Range<u64>>) -> Result<Vec<Pick>, BlockError> {

@@ -106,9 +106,8 @@ impl Combiner {
     #[must_use]
     pub fn continued(&self, only_matched: bool) -> Vec<(TraceId, u64)> {
         let cutoff = self.cutoff().unwrap_or(0);
-        let wanted = |(id, start): &(&TraceId, &u64)| match self.hits.contains_key(*id) {
-            true => true,
-            false => !only_matched && **start >= cutoff,
+        let wanted = |(id, start): &(&TraceId, &u64)| {
+            self.hits.contains_key(*id) || !only_matched && **start >= cutoff
         };
         let mut some: Vec<_> =
             self.continued.iter().filter(wanted).map(|(id, start)| (*id, *start)).collect();

@@ -82,7 +82,9 @@ impl Inner {
         match self.store.trace_hashes(meta).await {
             Ok(hashes) => {
                 let salt = Salt::of(&meta.tenant);
-                hashes.into_iter().for_each(|hash| _ = self.state.met().meet_hash(salt, hash));
+                for hash in hashes {
+                    self.state.met().meet_hash(salt, hash);
+                }
             }
             Err(error) => {
                 tracing::warn!(tenant = %meta.tenant, block = %meta.id, %error, "the trace ids of a block were not read");

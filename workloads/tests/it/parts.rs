@@ -34,12 +34,13 @@ async fn flush(process: &Process) {
 
 /// The ids of the traces that match, by their first byte, and the first of the answer.
 async fn found(process: &Process, query: &str, limit: usize) -> (Vec<String>, serde_json::Value) {
-    let q: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let q = query.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"));
     let path = format!("/api/search?q={q}&limit={limit}&start={}&end={}", now() - 3600, now() + 60);
     let answer = process.get(&path).await;
     assert_eq!(answer.code, 200, "{query}: {}", answer.text());
     let traces = answer.json()["traces"].as_array().cloned().unwrap_or_default();
-    let id = |hit: &serde_json::Value| format!("{:0>32}", hit["traceID"].as_str().unwrap())[..2].to_owned();
+    let id =
+        |hit: &serde_json::Value| format!("{:0>32}", hit["traceID"].as_str().expect("an id"))[..2].to_owned();
     (traces.iter().map(id).collect(), traces.first().cloned().unwrap_or_default())
 }
 

@@ -53,12 +53,11 @@ impl<'t> Found<'t> {
 impl<'a> Context<'a> {
     /// The values that a query sees of a field at a span.
     pub(crate) fn find(&self, source: &Source, spot: Spot) -> Found<'a> {
-        let spot = match source.of_parent {
-            false => spot,
-            true => match self.parent_of(spot.span) {
-                Some(parent) => parent.into(),
-                None => return Found::Nothing,
-            },
+        let spot = if source.of_parent {
+            let Some(parent) = self.parent_of(spot.span) else { return Found::Nothing };
+            parent.into()
+        } else {
+            spot
         };
         match &source.field {
             Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {

@@ -43,7 +43,7 @@ impl Wanted {
             }
             match &source.field {
                 Field::Intrinsic(intrinsic) | Field::OfParent(intrinsic) => {
-                    self.columns.extend(columns(*intrinsic))
+                    self.columns.extend(columns(*intrinsic));
                 }
                 Field::Attribute(attribute) => match Place::of(attribute.scope) {
                     Place::At(level) => self.attribute(level, &attribute.name),

@@ -145,13 +145,11 @@ impl Parser<'_> {
         self.count_stage()?;
         self.at += 1;
         let operand = self.at;
-        match self.deeper(Self::operand_term)? {
-            Term::Spansets(inner, shape) => Ok(Term::Spansets(Spansets::Not(Box::new(inner)), shape)),
-            _ => {
-                self.at = operand;
-                Err(self.unexpected("{ … } or spansets in parentheses after the !"))
-            }
-        }
+        let Term::Spansets(inner, shape) = self.deeper(Self::operand_term)? else {
+            self.at = operand;
+            return Err(self.unexpected("{ … } or spansets in parentheses after the !"));
+        };
+        Ok(Term::Spansets(Spansets::Not(Box::new(inner)), shape))
     }
 
     fn operand_term(&mut self) -> Result<Term> {
