@@ -163,7 +163,7 @@ fn merge(
     read: impl Fn(usize, &Range<u64>) -> Bytes,
 ) -> u64 {
     let options = WriteOptions { compaction_level: 1, ..WriteOptions::default() };
-    let rules = MergeRules { max_trace_bytes: Some(5_000_000), sift: None };
+    let rules = MergeRules { max_trace_bytes: Some(5_000_000), ..MergeRules::default() };
     let merge = Merge::new(inputs, &options, &Tenant::single(), BlockId::random(), sink, rules);
     let mut merge = merge.expect("blocks of one format");
     loop {
