@@ -169,7 +169,7 @@ async fn returns(seed: u64, world: &World) -> Result<(), StoreError> {
     let (sweeper, faults) = world.process(seed);
     world.put(&data(1)).await;
     hours(24).await;
-    faults.set(Faults { delay: 900, longest: Duration::from_secs(60), ..Faults::NONE });
+    faults.set(Faults { delay: 900, longest: Duration::from_mins(1), ..Faults::NONE });
     let writer = world.store();
     let (block, files, tenant) = (meta(1), world.files(1), tenant());
     let commit = async {
