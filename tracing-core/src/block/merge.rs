@@ -14,7 +14,13 @@ mod combine;
 mod input;
 mod size;
 
-use std::{collections::BTreeMap, fmt, io::Write, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    io::Write,
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -108,6 +114,8 @@ pub struct Merge<W: Write + Send> {
     merged: Merged,
     /// The traces that the output continues: those that every input that has them continues.
     continued: Vec<(TraceId, u64)>,
+    /// Traces that were left out.
+    dropped: HashSet<TraceId>,
 }
 
 /// Traces that wait for those put together before them.
@@ -168,7 +176,15 @@ impl<W: Write + Send> Merge<W> {
             spans_discarded: 0,
             newest: BTreeMap::new(),
         };
-        Ok(Self { inputs, rules, writer: Some(writer), batch, merged, continued: Vec::new() })
+        Ok(Self {
+            inputs,
+            rules,
+            writer: Some(writer),
+            batch,
+            merged,
+            continued: Vec::new(),
+            dropped: HashSet::new(),
+        })
     }
 
     /// What to do next.
@@ -312,6 +328,9 @@ impl<W: Write + Send> Merge<W> {
     fn write(&mut self, table: Arc<SpanTable>, row: u32, class: Option<usize>) -> Result<(), BlockError> {
         let Some(class) = class else {
             self.merged.traces_dropped += 1;
+            if !self.rules.continued.is_empty() {
+                self.dropped.extend(table.traces.id.get(row as usize));
+            }
             return Ok(());
         };
         let end = table.traces.end.get(row as usize).copied().unwrap_or_default();
@@ -328,6 +347,7 @@ impl<W: Write + Send> Merge<W> {
         let writer = self.writer.take().filter(|_| !newest.is_empty());
         let mut written = writer.map(Writer::finish).transpose()?;
         if let Some(written) = &mut written {
+            self.continued.retain(|(id, _)| !self.dropped.contains(id));
             written.note_continued(&Continued::new(std::mem::take(&mut self.continued)))?;
         }
         let Merged { traces_read, traces_combined, traces_dropped, spans_discarded, .. } = self.merged;

@@ -247,6 +247,16 @@ fn of_the_parts_of_a_trace_all_but_the_first_are_named_as_going_on_whatever_is_m
     }
 }
 
+#[test]
+fn a_trace_that_is_left_out_is_not_named_as_going_on() {
+    let inputs = [chain(1, 1, 2, 1), chain(2, 1, 4, 1)].map(|table| block(&Arc::new(table)));
+    let both = Continued::new(vec![(TraceId([1; 16]), 1), (TraceId([2; 16]), 1)]);
+    let continued = vec![Arc::new(both.clone()), Arc::new(both)];
+    let rules = MergeRules { sift: Some(Box::new(Several)), continued, ..MergeRules::default() };
+    let (merged, _) = merge(&inputs, rules, 2).unwrap();
+    assert_eq!((merged.traces_dropped, merged.written.unwrap().meta.continued), (1, 1));
+}
+
 /// Leaves out the traces with one span.
 struct Several;
 

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use tracing_core::{
-    block::{Bloom, Meta},
+    block::{Bloom, Continued, Meta},
     model::TraceId,
     store::Objects,
 };
@@ -37,6 +37,32 @@ pub(super) async fn check(
         findings.wrong(surplus, format!("bloomShards is {}", meta.bloom_shards));
     }
     index(findings, objects, block, content).await;
+    if meta.continued > 0 || block.seen.objects.contains_key(Continued::NAME) {
+        continued(findings, objects, block, meta, content).await;
+    }
+}
+
+/// The list of traces that an earlier block has spans of, too.
+async fn continued(
+    findings: &mut Findings,
+    objects: &Objects,
+    block: &Block,
+    meta: &Meta,
+    content: &Content,
+) {
+    let read = objects.get(&block.key(Continued::NAME)).await.map_err(anyhow::Error::from);
+    let continued = match read.and_then(|bytes| Ok(Continued::decode(&bytes)?)) {
+        Ok(continued) => continued,
+        Err(error) => {
+            findings.wrong(Continued::NAME, format!("{error:#}"));
+            return;
+        }
+    };
+    findings.same("meta.json", "vivaceContinued", meta.continued, continued.entries().len());
+    let stranger = continued.entries().iter().find(|(id, _)| content.ids.binary_search(id).is_err());
+    if let Some((id, _)) = stranger.filter(|_| content.whole) {
+        findings.wrong(Continued::NAME, format!("names the trace {id}, which the block does not hold"));
+    }
 }
 
 async fn bloom(
