@@ -8,6 +8,7 @@
 //! Guarantees: every step may be repeated and may be done by several compactors at once. Until the record is
 //! there nothing has happened that anyone can see; from then on any compactor can finish the job.
 
+mod calm;
 mod metrics;
 mod options;
 mod owner;
@@ -30,6 +31,7 @@ use tracing_core::{engine::Engine, model::Tenant, store::Store};
 use vivace_config::Config;
 
 use crate::{membership::Membership, overrides::Overrides};
+use calm::Calm;
 use metrics::Metrics;
 pub use options::CompactorOptions;
 pub(crate) use options::{check_window, rules};
@@ -54,6 +56,7 @@ pub struct Compactor {
     retentions: retain::Retentions,
     looked: record::Looked,
     swept: sweep::Last,
+    calm: Calm,
     #[cfg(test)]
     stop_before: std::sync::Mutex<Option<&'static str>>,
 }
@@ -100,9 +103,17 @@ impl Compactor {
             retentions: retain::Retentions::default(),
             looked: record::Looked::default(),
             swept: sweep::Last::default(),
+            calm: Calm::default(),
             #[cfg(test)]
             stop_before: std::sync::Mutex::default(),
         })
+    }
+
+    /// That begins no merge while the process is busy with something that takes as much memory and cannot wait, for
+    /// two minutes at most.
+    #[must_use]
+    pub fn yielding_to(self, is_busy: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { calm: Calm::unless(is_busy), ..self }
     }
 
     /// Looks again every cycle, until `stop`.

@@ -143,6 +143,8 @@ struct Inner {
     /// Wakes the task that cuts.
     full: Notify,
     leaving: AtomicBool,
+    /// When a head was full last.
+    filled: Mutex<Option<Instant>>,
     until: CancellationToken,
     metrics: Metrics,
     problems: Mutex<Problems>,
@@ -189,6 +191,7 @@ impl Ingester {
             gate: RwLock::default(),
             full: Notify::new(),
             leaving: AtomicBool::new(false),
+            filled: Mutex::default(),
             until: CancellationToken::new(),
             problems: Mutex::default(),
             #[cfg(test)]
@@ -346,6 +349,13 @@ impl Ingester {
         Ok(())
     }
 
+    /// Whether heads are filled within seconds.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        let filled = *self.inner.filled.lock().unwrap_or_else(PoisonError::into_inner);
+        filled.is_some_and(|at| at.elapsed() < LOADED)
+    }
+
     /// How it is doing.
     pub fn status(&self) -> IngesterStatus {
         self.inner.status()
@@ -465,6 +475,8 @@ impl fmt::Debug for Ingester {
     }
 }
 
+/// An ingester whose head was full so lately takes in as much as it can.
+const LOADED: Duration = Duration::from_secs(10);
 /// How long a client that was refused is asked to wait.
 const RETRY: Duration = Duration::from_secs(2);
 

@@ -91,6 +91,11 @@ impl Graph {
             let (membership, overrides) = (Arc::clone(&self.membership), Arc::clone(&self.overrides));
             let blocks = (Arc::clone(&store), Arc::clone(&engine));
             let compactor = Compactor::new(&self.config, blocks, membership, overrides, &mut self.registry)?;
+            let compactor = match ingester.as_ref().map(Arc::downgrade) {
+                Some(ingester) => compactor
+                    .yielding_to(move || ingester.upgrade().is_some_and(|ingester| ingester.is_loaded())),
+                None => compactor,
+            };
             self.tasks.spawn(compactor.run(self.stop.clone()));
             let members = Arc::clone(&self.membership);
             let filters = IdFilters::new(Arc::clone(&store), members, &mut self.registry);

@@ -41,6 +41,7 @@ impl Compactor {
                 if Instant::now() >= until {
                     return Ok(());
                 }
+                self.calm.wait().await;
                 self.run_task(tenant, task).await?;
             }
         }

@@ -77,7 +77,11 @@ impl Inner {
             let _ = tokio::time::timeout(TICK, self.full.notified()).await;
             let head = self.state.current();
             let old = head.oldest().is_some_and(|at| at.elapsed() >= self.options.max_block_duration);
-            if (old || head.bytes() >= self.options.cut_bytes)
+            let full = head.bytes() >= self.options.cut_bytes;
+            if full {
+                *self.filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+            if (old || full)
                 && let Err(error) = self.cut().await
             {
                 tracing::warn!(%error, "the head was not cut");
