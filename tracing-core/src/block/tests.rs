@@ -160,6 +160,40 @@ fn long_texts_end_a_page_before_it_is_too_large_to_read() {
 }
 
 #[test]
+fn text_of_a_column_whose_dictionary_grew_too_large_is_read_back_in_both_formats() {
+    let mut traces = many(400, 3);
+    for (at, trace) in traces.iter_mut().enumerate() {
+        let spans = trace.resources.iter_mut().flat_map(|r| &mut r.scopes).flat_map(|s| &mut s.spans);
+        for (nth, span) in spans.enumerate() {
+            // Half a megabyte after a hundred traces; then texts that were there, others, none, and other types.
+            let seed = (at % 300 * 10 + nth) as u64 + 1;
+            let digits = |n: u64| format!("{:016x}", (seed * 1000 + n).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let text: String = (0..125).map(digits).collect();
+            span.attrs = match (at + nth) % 7 {
+                0 => Vec::new(),
+                1 => vec![("long".to_owned(), model::Val::Int(at as i64))],
+                2 => vec![("long".to_owned(), model::Val::Texts(vec![text.clone(), text]))],
+                _ => vec![("long".to_owned(), model::Val::Text(text))],
+            };
+        }
+    }
+    let long = DedicatedColumn::string(DedicatedScope::Span, "long");
+    for version in [Version::V4, Version::V5] {
+        let dedicated = Dedicated::Fixed(vec![long.clone()]);
+        let options =
+            WriteOptions { version, dedicated, row_group_bytes: u64::MAX, ..WriteOptions::default() };
+        let block = block_of(&traces, &options, 20);
+        let slots = block.footer.schema().slots().at(Level::Span);
+        let slot = slots.iter().position(|slot| slot.name == "long").unwrap();
+        let (_, chunk) = block.footer.chunk(0, schema::Leaf::Slot(Level::Span, slot)).unwrap();
+        let dictionary = chunk.dictionary.as_ref().map(|range| range.end - range.start).unwrap();
+        assert!(dictionary * 2 < chunk.range.end - chunk.range.start, "{dictionary} of {:?}", chunk.range);
+        let back: Vec<_> = block.scan(Projection::Everything).iter().flat_map(read).collect();
+        assert!(back == traces, "{version}");
+    }
+}
+
+#[test]
 fn meta_and_index_say_what_was_written() {
     let mut traces = many(40, 0);
     for (at, trace) in traces.iter_mut().enumerate() {

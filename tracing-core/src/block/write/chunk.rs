@@ -108,6 +108,8 @@ pub(super) enum Values<'a> {
     Bool(&'a [bool]),
     /// Ids and other bytes that are not worth a dictionary.
     Bytes(Vec<&'a [u8]>),
+    /// Text of a column that has given up its dictionary ([`Chunk::takes_text`]).
+    Verbatim(Vec<&'a [u8]>),
 }
 
 /// Compression, with the buffers that every page needs.
@@ -214,6 +216,11 @@ impl Chunk {
         }
     }
 
+    /// Whether its dictionary is too large by now, so that what it is given is written as it is.
+    pub(super) fn takes_text(&self) -> bool {
+        self.dictionary.bytes > MAX_DICTIONARY
+    }
+
     /// Bytes held.
     pub(super) fn held(&self) -> usize {
         self.body.len() + self.pending.held()
@@ -228,8 +235,12 @@ impl Chunk {
         (rep, def): (&[u8], &[u8]),
         values: &Values<'_>,
     ) -> Result<(), BlockError> {
-        let text = matches!(values, Values::Text(codes) if !codes.is_empty());
-        let plain = self.dictionary.bytes > MAX_DICTIONARY;
+        let text = match values {
+            Values::Text(codes) => !codes.is_empty(),
+            Values::Verbatim(texts) => !texts.is_empty(),
+            _ => false,
+        };
+        let plain = self.takes_text();
         if text && plain && !self.dictionary.left {
             self.flush(press, strings)?;
             self.dictionary.left = true;
@@ -341,10 +352,14 @@ impl Chunk {
                 (Encoding::PLAIN, (!pending.bool.is_empty()).then_some(bounds))
             }
             Kind::Text | Kind::Id if pending.codes.is_empty() => {
-                encode::delta_length(out, pending.slices());
                 let bounds = pending.slices().min().zip(pending.slices().max());
                 let bounds = bounds.filter(|_| !self.spec.blob);
                 let bounds = bounds.map(|(min, max)| Bounds::Bytes(min.to_vec(), max.to_vec()));
+                if self.dictionary.left {
+                    pending.slices().for_each(|text| encode::plain_bytes(out, text));
+                    return (Encoding::PLAIN, bounds);
+                }
+                encode::delta_length(out, pending.slices());
                 (Encoding::DELTA_LENGTH_BYTE_ARRAY, bounds)
             }
             Kind::Text | Kind::Id => self.text(out, strings),

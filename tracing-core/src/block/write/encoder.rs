@@ -212,6 +212,8 @@ impl<'a, T: Borrow<SpanTable>> Encoder<'a, T> {
             self.int64.clear();
             self.int64.extend(given.iter().map(|(_, value)| value.cast_signed()));
             Values::Int64(&self.int64)
+        } else if gathered.verbatim.get(slot) == Some(&true) {
+            Values::Verbatim(given.iter().map(|(_, place)| self.sources.text_at(*place)).collect())
         } else if blob {
             let text = |(_, code): &(u32, u64)| strings.text(Code::from_payload(*code)).as_bytes();
             Values::Bytes(given.iter().map(text).collect())

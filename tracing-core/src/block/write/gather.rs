@@ -88,8 +88,11 @@ pub(super) struct Gathered {
     /// As in [`Attributes`].
     pub(super) value: Vec<u64>,
     pub(super) elements: Vec<u64>,
-    /// Owners and payloads of each slot, ascending by owner; an array has one for each of its elements.
+    /// Owners and payloads of each slot, ascending by owner; an array has one for each of its elements. Of one whose
+    /// text is taken verbatim, table and code there.
     pub(super) slots: Vec<Vec<(u32, u64)>>,
+    /// Which slots those are.
+    pub(super) verbatim: Vec<bool>,
 }
 
 impl Runs {
@@ -190,6 +193,12 @@ impl<T: Borrow<SpanTable>> Sources<T> {
         self.held.get(number as usize).map(|source| source.table.borrow())
     }
 
+    /// A text that is taken verbatim: `place` is a table's number and a code there.
+    pub(super) fn text_at(&self, place: u64) -> &[u8] {
+        let Some(table) = self.table((place >> 32) as u32) else { return &[] };
+        table.strings.text(Code::from_payload(place & 0xffff_ffff)).as_bytes()
+    }
+
     /// The tables of `runs` with their rows.
     pub(super) fn each<'a>(
         &'a self,
@@ -264,18 +273,20 @@ impl<T: Borrow<SpanTable>> Sources<T> {
 
     /// The attributes of one level of a page.
     pub(super) fn attributes(&mut self, rows: &Rows, level: Level, placing: &Placing) -> Gathered {
-        let mut gathered = Gathered { slots: vec![Vec::new(); placing.slots.len()], ..Gathered::default() };
+        let (slots, verbatim) = (vec![Vec::new(); placing.slots.len()], placing.verbatim.clone());
+        let mut gathered = Gathered { slots, verbatim, ..Gathered::default() };
         let mut owner = 0;
         for run in &rows.of(level).runs {
             let Some(source) = self.held.get_mut(run.table as usize) else { continue };
             let table: &SpanTable = source.table.borrow();
+            let as_it_stands = u64::from(run.table) << 32;
             let mut code =
                 |code| recode(&mut source.codes, code, &table.strings, &mut self.strings, &mut self.text);
             let attributes = table.attributes(level);
             for row in run.from as usize..run.to as usize {
                 let before = gathered.key.len();
                 for entry in attributes.offsets.range(row) {
-                    gathered.entry(attributes, entry, owner, placing, &mut code);
+                    gathered.entry(attributes, entry, owner, (placing, as_it_stands), &mut code);
                 }
                 gathered.counts.push((gathered.key.len() - before) as u32);
                 owner += 1;
@@ -307,6 +318,9 @@ pub(super) struct Placing {
     slots: Vec<(ValueKind, Option<ValueKind>)>,
     /// By the row group's code of a key: the slot. Short, as these keys are interned first.
     by_key: Vec<Option<usize>>,
+    /// Of each slot, whether its text goes into the file as it stands in the tables: the row group's strings need not
+    /// know it.
+    pub(super) verbatim: Vec<bool>,
 }
 
 impl Placing {
@@ -324,7 +338,14 @@ impl Placing {
                 *known = Some(at);
             }
         }
-        Self { slots: kinds, by_key }
+        let verbatim = vec![false; kinds.len()];
+        Self { slots: kinds, by_key, verbatim }
+    }
+
+    /// Whether a text under this key goes into a slot as it stands.
+    fn is_verbatim(&self, key: u32, kind: ValueKind) -> bool {
+        let slot = self.by_key.get(key as usize).copied().flatten();
+        kind == ValueKind::String && slot.is_some_and(|slot| self.verbatim.get(slot) == Some(&true))
     }
 }
 
@@ -335,7 +356,7 @@ impl Gathered {
         attributes: &Attributes,
         entry: usize,
         owner: u32,
-        placing: &Placing,
+        (placing, as_it_stands): (&Placing, u64),
         code: &mut impl FnMut(Code) -> u32,
     ) {
         let (Some(&key), Some(&kind), Some(&value)) =
@@ -344,6 +365,9 @@ impl Gathered {
             return;
         };
         let name = code(key);
+        if placing.is_verbatim(name, kind) && self.place(kind, as_it_stands | value, owner, name, placing) {
+            return;
+        }
         let value = match kind {
             ValueKind::String | ValueKind::Unsupported => u64::from(code(Code::from_payload(value))),
             ValueKind::Strings | ValueKind::Ints | ValueKind::Doubles | ValueKind::Bools => {

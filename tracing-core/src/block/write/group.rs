@@ -14,7 +14,7 @@ use super::{
 use crate::{
     block::{
         BlockError, Sketch, Version,
-        schema::{Schema, Slots, Spec},
+        schema::{Leaf, Schema, Slots, Spec},
         sketch::SketchBuilder,
     },
     table::{Code, Level, Offsets, SpanTable, ValueKind},
@@ -147,6 +147,14 @@ impl<T: Borrow<SpanTable>> Group<T> {
         self.page_estimate = 0;
         if rows.traces.len() == 0 {
             return Ok(());
+        }
+        for chunk in &self.chunks {
+            let Leaf::Slot(level, slot) = chunk.spec.leaf else { continue };
+            let placing = LEVELS.iter().zip(&mut self.placing).find(|(of, _)| **of == level);
+            if let Some(verbatim) = placing.and_then(|(_, placing)| placing.verbatim.get_mut(slot)) {
+                // Elements of arrays are codes among others.
+                *verbatim = !self.arrays && chunk.takes_text();
+            }
         }
         let shape = self.sources.shape(&rows);
         let mut attributes = Vec::with_capacity(LEVELS.len());

@@ -76,7 +76,7 @@ impl Pending {
             Values::Int64(values) => self.int64.extend_from_slice(values),
             Values::Double(values) => self.double.extend_from_slice(values),
             Values::Bool(values) => self.bool.extend_from_slice(values),
-            Values::Bytes(values) => {
+            Values::Bytes(values) | Values::Verbatim(values) => {
                 for value in values {
                     self.text.extend_from_slice(value);
                     self.ends.push(self.text.len());
@@ -89,7 +89,7 @@ impl Pending {
             Values::Int64(values) => 8 * values.len(),
             Values::Double(values) => 8 * values.len(),
             Values::Bool(values) => values.len() / 8,
-            Values::Bytes(values) => values.iter().map(|value| value.len()).sum(),
+            Values::Bytes(values) | Values::Verbatim(values) => values.iter().map(|value| value.len()).sum(),
         };
     }
 
