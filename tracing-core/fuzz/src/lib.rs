@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ struct Limited;
 #[global_allocator]
 static ALLOCATOR: Limited = Limited;
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// The limit of what is done now.
+static CEILING: AtomicUsize = AtomicUsize::new(LIMIT);
 const LIMIT: usize = match option_env!("VIVACE_FUZZ_MIB") {
     Some(text) => match usize::from_str_radix(text, 10) {
         Ok(mib) => mib << 20,
@@ -35,9 +38,10 @@ const LIMIT: usize = match option_env!("VIVACE_FUZZ_MIB") {
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        if live > LIMIT {
-            LIVE.store(0, Ordering::Relaxed);
-            panic!("{live} bytes are allocated, {} of them at once: the limit is {LIMIT}", layout.size());
+        if live > CEILING.load(Ordering::Relaxed) {
+            // The report may allocate what it needs.
+            let limit = CEILING.swap(usize::MAX, Ordering::Relaxed);
+            panic!("{live} bytes are allocated, {} of them at once: the limit is {limit}", layout.size());
         }
         unsafe { System.alloc(layout) }
     }
@@ -46,6 +50,19 @@ unsafe impl GlobalAlloc for Limited {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.dealloc(at, layout) }
     }
+}
+
+/// Does `work` with `bytes` of memory more than there are now, and within `time`.
+///
+/// # Panics
+/// Where it takes more, with what it was done with.
+pub fn within(bytes: usize, time: Duration, with: &str, work: impl FnOnce()) {
+    let began = Instant::now();
+    CEILING.store(LIVE.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+    work();
+    CEILING.store(LIMIT, Ordering::Relaxed);
+    let took = began.elapsed();
+    assert!(took <= time, "{took:?} of {time:?}: {} bytes `{with:.2000}`", with.len());
 }
 
 /// Most bytes of data that a scan may ask for, over all its steps: a scan that asks again and again for the

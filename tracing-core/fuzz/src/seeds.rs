@@ -168,6 +168,7 @@ fn questions() -> Result<()> {
         for (part, name) in ["q", "tags"].into_iter().enumerate() {
             if let Some(text) = question["params"][name].as_str() {
                 seed("traceql", at * 2 + part, &[text.as_bytes()])?;
+                seed("query_plan", at * 2 + part, &[&[0], text.as_bytes()])?;
             }
         }
     }

@@ -14,6 +14,7 @@ mod gather;
 mod group;
 mod levels;
 mod pending;
+mod press;
 
 use std::{borrow::Borrow, io::Write, sync::Arc};
 

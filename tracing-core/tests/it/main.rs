@@ -1,5 +1,7 @@
 //! Integration tests of the library, in one binary.
 
+mod allocations;
+mod bounded;
 mod differential;
 mod house;
 mod language;

@@ -3,10 +3,11 @@
 use std::{borrow::Borrow, ops::Range};
 
 use super::{
-    chunk::{Chunk, Press, Values},
+    chunk::{Chunk, Values},
     gather::{Gathered, Runs, Sources},
     group::{LEVELS, Page},
     levels::Levels,
+    press::Press,
 };
 use crate::{
     block::{

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use parquet::{column::writer::ColumnCloseResult, schema::types::ColumnDescPtr};
 
 use super::{
-    chunk::{Chunk, Press},
+    chunk::Chunk,
     encoder::Encoder,
     gather::{Gathered, Placing, Rows, Shape, Sources},
     levels::Levels,
+    press::Press,
 };
 use crate::{
     block::{
