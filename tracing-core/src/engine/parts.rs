@@ -53,6 +53,10 @@ struct Kept {
     block: BlockId,
 }
 
+/// Larger dictionaries are not kept, in bytes: those of all columns take ten megabytes a row group, and what searches
+/// keep is worth more.
+const LARGEST: usize = 64 << 10;
+
 impl Kept {
     fn key(&self, place: u64) -> Key {
         Key { role: Role::Page, of: self.block, part: (place, 0) }
@@ -65,6 +69,9 @@ impl Dictionaries for Kept {
     }
 
     fn keep(&self, place: u64, dictionary: &Arc<Dictionary>) {
+        if dictionary.memory() > LARGEST {
+            return;
+        }
         self.cache.put(self.key(place), Arc::clone(dictionary));
     }
 }

@@ -30,6 +30,8 @@ pub struct FrontendOptions {
     pub oldest_list: Duration,
     /// Memory that the answer of one search may take, bytes.
     pub max_answer_bytes: usize,
+    /// Traces that lie in several places are put together even where no part of them matches.
+    pub whole_traces: bool,
     /// Time for a search.
     pub search_timeout: Duration,
     /// Time for a lookup.
@@ -69,6 +71,7 @@ impl FrontendOptions {
                 Some(0) => usize::MAX,
                 Some(bytes) => bytes,
             },
+            whole_traces: frontend.search.whole_traces.unwrap_or(false),
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
             traceql_strict: frontend.traceql_strict.unwrap_or(false),

@@ -73,7 +73,8 @@ async fn assert_whole(process: &Process, when: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_in_two_blocks_and_in_memory_answers_as_a_whole_and_so_it_does_after_a_restart() {
-    let process = Process::start("").await;
+    let all = "query_frontend: {search: {whole_traces: true}}";
+    let process = Process::start(all).await;
     let start = now() - 100;
     export(&process, trace(0x22, start - 50, 0)).await;
     export(&process, span(0x11, 2, start)).await;
@@ -81,12 +82,28 @@ async fn a_trace_in_two_blocks_and_in_memory_answers_as_a_whole_and_so_it_does_a
     export(&process, span(0x11, 1, start)).await;
     flush(&process).await;
     // The next process goes on with the trace.
-    let process = Process::start_in(process.stop().await, "").await;
+    let process = Process::start_in(process.stop().await, all).await;
     export(&process, span(0x11, 3, start)).await;
     assert_whole(&process, "in two blocks and in memory").await;
     flush(&process).await;
     assert_whole(&process, "in three blocks").await;
-    let process = Process::start_in(process.stop().await, "").await;
+    let process = Process::start_in(process.stop().await, all).await;
     assert_whole(&process, "in three blocks, by another process").await;
     process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_trace_of_which_a_part_matched_is_said_of_the_whole_without_asking() {
+    let process = Process::start("").await;
+    let start = now() - 100;
+    export(&process, trace(0x22, start - 50, 0)).await;
+    for n in [2, 1, 3] {
+        flush(&process).await;
+        export(&process, span(0x11, n, start)).await;
+    }
+    assert_eq!(found(&process, "{} | count() = 1", 1).await.0, ["22"]);
+    let (ids, hit) = found(&process, "{ name =~ `step .` }", 20).await;
+    assert_eq!(ids, ["11"]);
+    let shown = (&hit["rootTraceName"], &hit["durationMs"], &hit["spanSets"][0]["matched"]);
+    assert_eq!(shown, (&"step 1".into(), &2001.into(), &3.into()), "{hit}");
 }
