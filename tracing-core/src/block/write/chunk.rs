@@ -43,6 +43,8 @@ pub(super) struct Chunk {
     pages: Vec<Page>,
     uncompressed: usize,
     entries: usize,
+    /// Bytes of text that were taken verbatim.
+    taken: usize,
 }
 
 /// What the page index says of a page.
@@ -130,6 +132,7 @@ impl Chunk {
             pages: Vec::new(),
             uncompressed: 0,
             entries: 0,
+            taken: 0,
         }
     }
 
@@ -138,9 +141,9 @@ impl Chunk {
         self.dictionary.bytes > MAX_DICTIONARY
     }
 
-    /// Bytes held.
+    /// Bytes held, and those of text that was taken verbatim: what searches keep of a row group grows with them.
     pub(super) fn held(&self) -> usize {
-        self.body.len() + self.pending.held()
+        self.body.len() + self.pending.held() + self.taken
     }
 
     /// Takes in `rows` traces with these levels, and makes a page where there is enough for one.
@@ -190,7 +193,12 @@ impl Chunk {
                 }
                 pending.bytes += 2 * codes.len();
             }
-            values => pending.extend(values),
+            values => {
+                if let Values::Verbatim(texts) = values {
+                    self.taken += texts.iter().map(|text| text.len()).sum::<usize>();
+                }
+                pending.extend(values);
+            }
         }
         if self.pending.is_full(self.page_size) {
             self.flush(press, strings)?;
