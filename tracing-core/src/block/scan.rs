@@ -268,15 +268,15 @@ impl Scan {
             let rows = Some(rows.clone());
             self.structure(rows)?;
         }
-        let stage = std::mem::replace(&mut self.stage, Stage::Rows);
-        let leaves = self.leaves_to_share(&stage);
-        self.stage = stage;
         let rows = match &self.stage {
             Stage::Rest(rest) => rest.rows.clone(),
             Stage::Values(_, rows) => rows.clone(),
             _ => None,
         };
         let Some(rows) = rows else { return Ok(Vec::new()) };
+        let stage = std::mem::replace(&mut self.stage, Stage::Rows);
+        let leaves = self.leaves_to_share(&stage);
+        self.stage = stage;
         let new = leaves?.into_iter().filter(|leaf| !self.decoded.contains_key(leaf));
         new.map(|leaf| self.task(leaf, Some(&rows))).collect()
     }

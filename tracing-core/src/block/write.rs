@@ -3,7 +3,7 @@
 //! Flow: traces are collected until they make a page; each column of the page is then encoded straight
 //! from the tables' columns, and dictionary codes of the tables become those of the column without a look
 //! at the text. A row group is a number of pages, whose compressed bytes are held until it ends, since
-//! Parquet wants each column in one piece. All columns end their pages at the same traces.
+//! Parquet wants each column in one piece. Each column ends its pages by its own size.
 //! Guarantees: memory is bounded by one row group's compressed bytes and its distinct strings, whatever
 //! the block's size; a row group ends at [`MAX_HELD`] bytes of them even if its estimate is smaller.
 
