@@ -4,30 +4,52 @@
 
 mod component;
 mod crd;
+mod jaeger;
 mod limits;
+mod monolithic;
+mod observability;
 mod quantity;
+mod rules;
 mod schema;
 mod status;
 mod storage;
 mod tempostack;
+mod tenants;
 
 pub use component::{
-    Component, Distributor, DistributorTls, Gateway, MetricsGenerator, QueryFrontend, Template, Wrapped,
+    Component, Distributor, Gateway, MetricsGenerator, QueryFrontend, QueryRbac, Template,
 };
 pub use crd::{CrdError, definitions, yaml};
+pub use jaeger::{
+    Ingress, IngressType, JaegerQuery, McpServer, MonitorTab, RouteSettings, TempoQuery, Termination,
+    UiAuthentication,
+};
 pub use limits::{
     IngestionLimits, LimitSet, Limits, QueryLimits, RetentionConfig, RetentionSpec, TenantRetention,
 };
+pub use monolithic::{
+    Backend, Bucket, DataSource, Ingestion, IngestionOtlp, JaegerUi, Monitored, MonolithicGrafana,
+    MonolithicMetrics, MonolithicObservability, MonolithicStorage, Multitenancy, Protocol, Query, S3Bucket,
+    TempoMonolithic, TempoMonolithicSpec, TracesStorage, UiIngress, UiRoute,
+};
+pub use observability::{Grafana, Metrics, Observability, Tracing};
 pub use quantity::{Quantity, Resources};
-pub use status::{ComponentPods, ConditionType, PodsByPhase, ReplicaCount, Replicas, TempoStackStatus};
-pub use storage::{CredentialMode, SecretType, Storage, StorageSecret, StorageTls};
+pub use status::{
+    ComponentPods, ConditionType, MonolithicPods, PodsByPhase, ReplicaCount, Replicas, TempoMonolithicStatus,
+    TempoStackStatus,
+};
+pub use storage::{CredentialMode, SecretType, ServerTls, Storage, StorageSecret, StorageTls};
 pub use tempostack::{
     ExtraConfig, HashRing, Images, InstanceAddrType, ManagementState, Memberlist, NetworkPolicy,
     ReplicationZone, Search, Size, TempoStack, TempoStackSpec, TotalResources,
+};
+pub use tenants::{
+    Authorization, Oidc, OidcSecret, Permission, Role, RoleBinding, Subject, SubjectKind, Tenant, TenantMode,
+    Tenants,
 };
 
 /// The API group of all resources.
 pub const GROUP: &str = "tempo.grafana.com";
 
-/// Longest name of a stack, in bytes: `tempo-<name>-query-frontend-discovery` must fit into the 63 of a Service.
-pub const NAME_LIMIT: usize = 32;
+/// Longest name of a resource, in bytes: that of a label's value.
+pub const NAME_LIMIT: usize = 63;

@@ -21,12 +21,11 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    build::{Desired, Prepared},
+    build::{Desired, Prepared, certificates::Certificates},
     compare::{self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep},
     facts::Live,
     kind::Kind,
     names::Identity,
-    validate::Stack,
 };
 
 /// How often the records of an object are tried to be trimmed while others write it.
@@ -73,9 +72,10 @@ fn text(error: &kube::Error) -> String {
 }
 
 /// Makes the cluster hold the objects of a stack, and no others.
-pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, live: &Live) -> Applied {
+pub(crate) async fn apply(client: &Client, identity: &Identity, prepared: Prepared, live: &Live) -> Applied {
     let mut applied = Applied::default();
-    let ordered = match prepared.into_ordered(stack) {
+    let certificates = prepared.certificates.clone();
+    let ordered = match prepared.into_ordered() {
         Ok(ordered) => ordered,
         Err(error) => {
             applied.failures.push(format!("cannot write the objects: {error}"));
@@ -90,10 +90,10 @@ pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, li
         }
         let label = format!("{} {}", desired.kind.as_str(), desired.name);
         let answer = if let Some(found) = found {
-            keep(client, &stack.identity, &desired, found, &mut applied.changes).await
+            keep(client, identity, &desired, found, &mut applied.changes).await
         } else {
             applied.changes.created.push(label.clone());
-            server_side_apply(client, &stack.identity, &desired).await
+            server_side_apply(client, identity, &desired).await
         };
         match answer {
             Ok(object) => {
@@ -103,7 +103,7 @@ pub(crate) async fn apply(client: &Client, stack: &Stack, prepared: Prepared, li
         }
     }
     if applied.failures.is_empty() {
-        prune(client, &stack.identity, live, &mut applied).await;
+        prune(client, identity, certificates.as_ref(), live, &mut applied).await;
     }
     applied
 }
@@ -133,6 +133,9 @@ fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
 }
 
 fn api(client: &Client, identity: &Identity, kind: Kind) -> Api<DynamicObject> {
+    if kind.is_cluster_wide() {
+        return Api::all_with(client.clone(), &kind.api_resource());
+    }
     Api::namespaced_with(client.clone(), &identity.namespace, &kind.api_resource())
 }
 
@@ -258,9 +261,26 @@ fn is_owned(object: &Value, identity: &Identity) -> bool {
     owners.into_iter().flatten().any(|owner| owner["uid"] == json!(identity.uid))
 }
 
-async fn prune(client: &Client, identity: &Identity, live: &Live, applied: &mut Applied) {
+/// Whether whoever makes certificates keeps it.
+fn is_certificate(certificates: Option<&Certificates>, (kind, name): &(Kind, String)) -> bool {
+    certificates.is_some_and(|all| match kind {
+        Kind::Secret => *name == all.authority || all.leaves.iter().any(|leaf| leaf.secret == *name),
+        Kind::ConfigMap => *name == all.bundle,
+        _ => false,
+    })
+}
+
+async fn prune(
+    client: &Client,
+    identity: &Identity,
+    certificates: Option<&Certificates>,
+    live: &Live,
+    applied: &mut Applied,
+) {
     for (key, object) in &live.objects {
-        if applied.objects.contains_key(key) || !is_owned(object, identity) {
+        // What is in no namespace has no owner; it was listed by labels that name this stack and its namespace.
+        let is_ours = key.0.is_cluster_wide() || is_owned(object, identity);
+        if applied.objects.contains_key(key) || !is_ours || is_certificate(certificates, key) {
             continue;
         }
         let (kind, name) = key;
@@ -281,9 +301,15 @@ async fn prune(client: &Client, identity: &Identity, live: &Live, applied: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Owner;
 
     fn identity() -> Identity {
-        Identity { name: "s".to_owned(), namespace: "n".to_owned(), uid: "u1".to_owned() }
+        Identity {
+            owner: Owner::TempoStack,
+            name: "s".to_owned(),
+            namespace: "n".to_owned(),
+            uid: "u1".to_owned(),
+        }
     }
 
     #[test]

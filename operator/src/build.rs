@@ -1,43 +1,68 @@
-//! [`Stack`] -> the complete desired objects. Pure, and cannot fail for a reason that a user could mend.
+//! [`Stack`] or [`Monolith`] -> the complete desired objects. Pure, and cannot fail for a reason that a user could mend.
 
-mod compactor;
+mod account;
+mod alerts;
+pub(crate) mod certificates;
+mod components;
 pub(crate) mod config;
-mod distributor;
-mod gossip;
-mod ingester;
+mod container;
+mod gateway;
+mod ingress;
+mod jaeger;
+mod monitoring;
+mod monolith;
 mod network_policy;
-mod pod;
-mod querier;
-mod query_frontend;
+mod oauth;
+mod objects;
+pub(crate) mod pod;
 mod service;
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::{ConfigMap, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
+use std::collections::BTreeSet;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+        networking::v1::{Ingress, NetworkPolicy},
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role as RbacRole, RoleBinding},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
 };
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::certificates::Certificates;
 use crate::{
-    kind::{Kind, name_of},
+    kind::Kind,
     names::Identity,
+    platform::Feature,
     role::Role,
-    validate::{ReplicaRule, ServiceAccountName, Stack},
+    validate::{Common, Home, Monolith, ReplicaRule, Stack},
 };
 
 /// Every object that a stack shall have, by kind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Prepared {
     pub(crate) service_accounts: Vec<ServiceAccount>,
+    pub(crate) roles: Vec<RbacRole>,
+    pub(crate) role_bindings: Vec<RoleBinding>,
+    pub(crate) cluster_roles: Vec<ClusterRole>,
+    pub(crate) cluster_role_bindings: Vec<ClusterRoleBinding>,
     pub(crate) config_maps: Vec<ConfigMap>,
+    pub(crate) secrets: Vec<Secret>,
     pub(crate) network_policies: Vec<NetworkPolicy>,
     pub(crate) services: Vec<Service>,
     pub(crate) disruption_budgets: Vec<PodDisruptionBudget>,
     pub(crate) stateful_sets: Vec<StatefulSet>,
     pub(crate) deployments: Vec<Deployment>,
+    pub(crate) ingresses: Vec<Ingress>,
+    /// Of kinds that only some clusters have.
+    pub(crate) others: Vec<(Kind, Value)>,
+    /// What whoever makes certificates makes; no less a part of the stack.
+    pub(crate) certificates: Option<Certificates>,
+    /// Workloads whose number of pods the resource does not fix.
+    pub(crate) may_be_scaled: BTreeSet<String>,
 }
 
 /// One desired object, as it is sent.
@@ -53,43 +78,103 @@ pub(crate) struct Desired {
 /// Makes the objects of a stack.
 pub(crate) fn build(stack: &Stack) -> Prepared {
     let rendered = config::render(stack);
-    let pod = pod::Context { stack, config_hash: &rendered.hash };
-    let identity = &stack.identity;
-    Prepared {
-        service_accounts: match &stack.service_account {
-            ServiceAccountName::Ours(name) => vec![ServiceAccount {
-                metadata: identity.meta(name.clone(), identity.labels("serviceaccount")),
-                ..ServiceAccount::default()
-            }],
-            ServiceAccountName::Given(_) => Vec::new(),
-        },
-        config_maps: vec![config::config_map(identity, &rendered)],
+    let pod = pod::Context { stack, rendered: &rendered };
+    let common = &stack.common;
+    let identity = &common.identity;
+    let mut all = Prepared {
+        config_maps: vec![config::config_map(identity, identity.base(), &rendered)],
         network_policies: network_policy::all(stack),
-        services: vec![
-            compactor::service(identity),
-            distributor::service(identity),
-            gossip::service(identity),
-            ingester::service(identity),
-            querier::service(identity),
-            query_frontend::service(identity),
-            query_frontend::discovery(identity),
-        ],
-        disruption_budgets: [Role::Distributor, Role::Ingester, Role::Querier, Role::QueryFrontend]
+        services: components::services(stack),
+        disruption_budgets: stack
+            .roles()
+            .filter(|role| *role != Role::Compactor)
             .map(|role| disruption_budget(identity, role))
-            .to_vec(),
-        stateful_sets: vec![ingester::stateful_set(&pod)],
-        deployments: vec![
-            compactor::deployment(&pod),
-            distributor::deployment(&pod),
-            querier::deployment(&pod),
-            query_frontend::deployment(&pod),
-        ],
+            .collect(),
+        stateful_sets: vec![components::ingester(&pod)],
+        deployments: components::deployments(&pod),
+        may_be_scaled: stack
+            .roles()
+            .filter(|role| !matches!(stack.workloads.get(*role).replicas, ReplicaRule::Fixed(_)))
+            .map(|role| identity.role(role))
+            .collect(),
+        ..Prepared::default()
+    };
+    if let Some(given) = &common.gateway {
+        let files = gateway::files(given, identity.owner, &gateway::account(common));
+        all.config_maps.push(gateway::config_map(identity, &files));
+        all.secrets.push(gateway::secret(identity, &files));
+        let ports = [service::GATEWAY_GRPC, service::GATEWAY_INTERNAL, service::GATEWAY_HTTP];
+        all.services.push(gateway::service(common, Role::Gateway.as_str(), &ports));
+        all.deployments.push(gateway::deployment(&pod, given, &files));
+        if gateway::has_serving_cert(common) {
+            all.config_maps.push(gateway::serving_bundle(identity));
+        }
     }
+    add_common(&mut all, common, objects::account_annotations(&stack.storage));
+    all.others.extend(monitoring::of_stack(stack).into_iter().map(|object| (Kind::ServiceMonitor, object)));
+    let accounts = [common.service_account.as_str()];
+    let request = objects::credentials_request(&stack.storage, identity, &accounts);
+    all.others.extend(request.map(|object| (Kind::CredentialsRequest, object)));
+    all
+}
+
+/// Makes the objects of a monolithic stack.
+pub(crate) fn build_monolithic(monolith: &Monolith) -> Prepared {
+    let rendered = config::render_monolithic(monolith);
+    let common = &monolith.common;
+    let identity = &common.identity;
+    let mut all = Prepared {
+        config_maps: vec![config::config_map(identity, identity.object("config"), &rendered)],
+        services: monolith::services(monolith),
+        ..Prepared::default()
+    };
+    let files = common
+        .gateway
+        .as_ref()
+        .map(|given| gateway::files(given, identity.owner, common.service_account.as_str()));
+    if let Some(files) = &files {
+        all.config_maps.push(gateway::config_map(identity, files));
+        all.secrets.push(gateway::secret(identity, files));
+    }
+    if common.platform.has(Feature::ServingCerts) {
+        all.config_maps.push(gateway::serving_bundle(identity));
+    }
+    all.stateful_sets.push(monolith::stateful_set(monolith, &rendered, files.as_ref()));
+    let objects = match &monolith.home {
+        Home::Objects(objects, _) => Some(objects),
+        Home::Memory(_) | Home::Volume(_) => None,
+    };
+    add_common(&mut all, common, objects.map(objects::account_annotations).unwrap_or_default());
+    all.others.extend(monitoring::of_monolith(monolith).map(|object| (Kind::ServiceMonitor, object)));
+    let accounts = [common.service_account.as_str()];
+    let request = objects.and_then(|objects| objects::credentials_request(objects, identity, &accounts));
+    all.others.extend(request.map(|object| (Kind::CredentialsRequest, object)));
+    all
+}
+
+/// What both kinds of stack have.
+fn add_common(all: &mut Prepared, common: &Common, account_annotations: Vec<(String, String)>) {
+    all.service_accounts = account::accounts(common, account_annotations);
+    if let Some((role, binding)) =
+        common.gateway.as_ref().and_then(|gateway| account::gateway_rules(common, gateway))
+    {
+        all.cluster_roles.push(role);
+        all.cluster_role_bindings.push(binding);
+    }
+    if let Some((role, binding)) = account::monitor_rules(common) {
+        all.roles.push(role);
+        all.role_bindings.push(binding);
+    }
+    let (ingresses, routes) = ingress::ways_in(common);
+    all.ingresses = ingresses;
+    all.others.extend(routes.into_iter().map(|object| (Kind::Route, object)));
+    all.others.extend(monitoring::prometheus_rule(common).map(|object| (Kind::PrometheusRule, object)));
+    all.others.extend(monitoring::datasource(common).map(|object| (Kind::GrafanaDatasource, object)));
+    all.certificates = certificates::needed(&common.identity, &common.platform);
 }
 
 /// One pod of a component may be away at a time.
 fn disruption_budget(identity: &Identity, role: Role) -> PodDisruptionBudget {
-    use k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec;
     PodDisruptionBudget {
         metadata: identity.meta(identity.role(role), identity.labels(role.as_str())),
         spec: Some(PodDisruptionBudgetSpec {
@@ -104,50 +189,56 @@ fn disruption_budget(identity: &Identity, role: Role) -> PodDisruptionBudget {
 impl Prepared {
     /// The objects in the order in which they are applied. Taking the struct apart without `..` makes it impossible
     /// to build a kind and forget to apply it.
-    pub(crate) fn into_ordered(self, stack: &Stack) -> Result<Vec<Desired>, serde_json::Error> {
+    pub(crate) fn into_ordered(self) -> Result<Vec<Desired>, serde_json::Error> {
         let Self {
             service_accounts,
+            roles,
+            role_bindings,
+            cluster_roles,
+            cluster_role_bindings,
             config_maps,
+            secrets,
             network_policies,
             services,
             disruption_budgets,
             stateful_sets,
             deployments,
+            ingresses,
+            others,
+            certificates: _,
+            may_be_scaled,
         } = self;
         let mut all = Vec::new();
-        push(&mut all, Kind::ServiceAccount, service_accounts, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::ConfigMap, config_maps, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::NetworkPolicy, network_policies, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::Service, services, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::PodDisruptionBudget, disruption_budgets, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::StatefulSet, stateful_sets, |object| name_of(&object.metadata))?;
-        push(&mut all, Kind::Deployment, deployments, |object| name_of(&object.metadata))?;
-        for role in Role::ALL {
-            let fixed = matches!(stack.workloads.get(role).replicas, ReplicaRule::Fixed(_));
-            let name = stack.identity.role(role);
-            for desired in &mut all {
-                if matches!(desired.kind, Kind::StatefulSet | Kind::Deployment) && desired.name == name {
-                    desired.may_be_scaled = !fixed;
-                }
-            }
+        push(&mut all, Kind::ServiceAccount, service_accounts)?;
+        push(&mut all, Kind::Role, roles)?;
+        push(&mut all, Kind::RoleBinding, role_bindings)?;
+        push(&mut all, Kind::ClusterRole, cluster_roles)?;
+        push(&mut all, Kind::ClusterRoleBinding, cluster_role_bindings)?;
+        push(&mut all, Kind::ConfigMap, config_maps)?;
+        push(&mut all, Kind::Secret, secrets)?;
+        push(&mut all, Kind::NetworkPolicy, network_policies)?;
+        push(&mut all, Kind::Service, services)?;
+        push(&mut all, Kind::PodDisruptionBudget, disruption_budgets)?;
+        push(&mut all, Kind::StatefulSet, stateful_sets)?;
+        push(&mut all, Kind::Deployment, deployments)?;
+        push(&mut all, Kind::Ingress, ingresses)?;
+        for (kind, object) in others {
+            push(&mut all, kind, vec![object])?;
+        }
+        all.sort_by_key(|desired| desired.kind);
+        for desired in &mut all {
+            desired.may_be_scaled = matches!(desired.kind, Kind::StatefulSet | Kind::Deployment)
+                && may_be_scaled.contains(&desired.name);
         }
         Ok(all)
     }
 }
 
-fn push<K: Serialize>(
-    all: &mut Vec<Desired>,
-    kind: Kind,
-    objects: Vec<K>,
-    name: impl Fn(&K) -> String,
-) -> Result<(), serde_json::Error> {
+fn push<K: Serialize>(all: &mut Vec<Desired>, kind: Kind, objects: Vec<K>) -> Result<(), serde_json::Error> {
     for object in objects {
-        all.push(Desired {
-            kind,
-            name: name(&object),
-            object: serde_json::to_value(&object)?,
-            may_be_scaled: false,
-        });
+        let object = serde_json::to_value(&object)?;
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        all.push(Desired { kind, name, object, may_be_scaled: false });
     }
     Ok(())
 }

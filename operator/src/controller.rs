@@ -29,8 +29,9 @@ use crate::{
     dereference::{DereferenceError, dereference},
     metrics::{Metrics, Outcome},
     names::Identity,
+    platform::Platform,
     status::{self, Evidence, Verdict},
-    validate::{self, Settings},
+    validate,
 };
 
 /// The peer holds deletions up with this; stacks taken over from it still carry it.
@@ -43,7 +44,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mi
 /// What every reconcile needs.
 pub(crate) struct Context {
     client: Client,
-    settings: Settings,
+    platform: Platform,
     metrics: Arc<Metrics>,
     events: events::Events,
     /// Errors in a row, by resource.
@@ -70,7 +71,7 @@ impl Error {
 /// Keeps all stacks as they shall be until told to stop.
 pub(crate) async fn run(
     client: Client,
-    settings: Settings,
+    platform: Platform,
     metrics: Arc<Metrics>,
     instance: String,
     stop: CancellationToken,
@@ -78,7 +79,7 @@ pub(crate) async fn run(
     let context = Arc::new(Context {
         events: events::Events::new(client.clone(), instance),
         client: client.clone(),
-        settings,
+        platform,
         metrics,
         failures: Mutex::new(HashMap::new()),
     });
@@ -125,20 +126,18 @@ async fn reconcile_named(guard: &DeserializeGuard<TempoStack>, context: &Context
 
 /// The five steps.
 async fn reconcile_stack(resource: &TempoStack, context: &Context) -> Result<Action, Error> {
-    let Context { client, settings, .. } = context;
-    let facts = dereference(client, resource).await?;
-    let (identity, built) = match validate::identity(resource) {
-        Ok(identity) => (identity, validate::validate(resource, &facts, settings)),
-        Err(invalid) => (Identity::unchecked(resource), Err(invalid)),
-    };
+    let Context { client, platform, .. } = context;
+    let facts = dereference(client, resource, platform).await?;
+    let identity = Identity::from(resource);
+    let built = validate::validate(resource, &facts, platform);
     let unchanged =
         |verdict| (verdict, Applied { objects: facts.live.objects.clone(), ..Applied::default() });
-    let warnings = built.as_ref().map(|stack| stack.warnings.clone()).unwrap_or_default();
+    let warnings = built.as_ref().map(|stack| stack.common.warnings.clone()).unwrap_or_default();
     let (verdict, applied) = match built {
         Err(invalid) => unchanged(Verdict::Invalid(invalid)),
         Ok(_) if !validate::is_managed(resource) => unchanged(Verdict::Done),
         Ok(stack) => {
-            let applied = apply::apply(client, &stack, build::build(&stack), &facts.live).await;
+            let applied = apply::apply(client, &identity, build::build(&stack), &facts.live).await;
             (verdict_of(&applied), applied)
         }
     };

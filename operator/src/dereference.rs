@@ -1,23 +1,28 @@
-//! First step of a reconcile: reads what a stack points at, and what of it is there. IO, read only.
+//! First step of a reconcile: reads what a resource points at, and what of it is there. IO, read only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{try_join, try_join_all, try_join3};
-use k8s_openapi::api::{
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Pod, Secret},
+use futures::future::{try_join, try_join3, try_join4, try_join_all};
+use k8s_openapi::{
+    Metadata, NamespaceResourceScope,
+    api::{
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
+    },
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DynamicObject, ListParams},
 };
 use serde_json::Value;
 
 use crate::{
-    api::TempoStack,
-    facts::{Facts, Live, StorageSecretData},
+    api::{TempoMonolithic, TempoStack},
+    facts::{Contents, Entropy, Facts, Live},
     kind::Kind,
-    names::{INSTANCE, MANAGED_BY},
+    names::{INSTANCE, Identity, MANAGED_BY, NAMESPACE, Owner},
+    platform::Platform,
+    references::{self, References},
 };
 
 /// Why the cluster could not be read.
@@ -27,25 +32,79 @@ pub(crate) enum DereferenceError {
     Read { what: String, namespace: String, source: Box<kube::Error> },
     #[error("cannot understand a {kind}")]
     Json { kind: &'static str, source: serde_json::Error },
+    #[error("the system gives no random numbers")]
+    Entropy,
 }
 
-/// Reads everything that the other steps need to know.
-pub(crate) async fn dereference(client: &Client, resource: &TempoStack) -> Result<Facts, DereferenceError> {
-    let namespace = resource.namespace().unwrap_or_default();
-    let storage = &resource.spec.storage;
-    let ca_name = storage.tls.as_ref().and_then(|tls| tls.ca_name.clone());
-    let selector = format!("{INSTANCE}={},{}={}", resource.name_any(), MANAGED_BY.0, MANAGED_BY.1);
-    let references = try_join(
-        secret(client, &namespace, &storage.secret.name),
-        config_map_keys(client, &namespace, ca_name.filter(|name| !name.is_empty())),
+/// Reads everything that the other steps need to know of a stack.
+pub(crate) async fn dereference(
+    client: &Client,
+    resource: &TempoStack,
+    platform: &Platform,
+) -> Result<Facts, DereferenceError> {
+    facts(client, Identity::from(resource), references::of_stack(&resource.spec), platform).await
+}
+
+/// As [`dereference`], of a monolithic stack.
+#[expect(dead_code, reason = "until the controller runs for both kinds")]
+pub(crate) async fn dereference_monolithic(
+    client: &Client,
+    resource: &TempoMonolithic,
+    platform: &Platform,
+) -> Result<Facts, DereferenceError> {
+    facts(client, Identity::from(resource), references::of_monolithic(&resource.spec), platform).await
+}
+
+async fn facts(
+    client: &Client,
+    identity: Identity,
+    names: References,
+    platform: &Platform,
+) -> Result<Facts, DereferenceError> {
+    let namespace = identity.namespace.as_str();
+    let selector = format!("{INSTANCE}={},{}={}", identity.name, MANAGED_BY.0, MANAGED_BY.1);
+    let named = try_join4(
+        by_name::<Secret>(client, namespace, &names.secrets),
+        by_name::<ConfigMap>(client, namespace, &names.config_maps),
+        by_name::<ServiceAccount>(client, namespace, &names.service_accounts),
+        has_twin(client, &identity),
     );
     let live = try_join3(
-        objects(client, &namespace, &selector),
-        pods(client, &namespace, &selector),
-        autoscaled(client, &namespace),
+        objects(client, namespace, &selector, platform),
+        pods(client, namespace, &selector),
+        autoscaled(client, namespace),
     );
-    let ((secret, ca_keys), (objects, pods, autoscaled)) = try_join(references, live).await?;
-    Ok(Facts { secret, ca_keys, live: Live { objects, pods, autoscaled } })
+    let ((secrets, config_maps, accounts, has_twin), (objects, pods, autoscaled)) = try_join(named, live).await?;
+    Ok(Facts {
+        secrets: secrets.into_iter().map(|secret| (secret.name_any(), contents_of_secret(secret))).collect(),
+        config_maps: config_maps.into_iter().map(|map| (map.name_any(), contents_of_config_map(map))).collect(),
+        service_accounts: accounts.iter().map(ResourceExt::name_any).collect(),
+        has_twin,
+        entropy: entropy()?,
+        live: Live { objects, pods, autoscaled },
+    })
+}
+
+/// What a Secret holds, also one that comes from a file.
+pub(crate) fn contents_of_secret(secret: Secret) -> Contents {
+    let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    let text = secret.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+    Contents(data.chain(text).collect())
+}
+
+/// What a ConfigMap holds.
+pub(crate) fn contents_of_config_map(map: ConfigMap) -> Contents {
+    let text = map.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+    let binary = map.binary_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+    Contents(text.chain(binary).collect())
+}
+
+/// Random bytes from the system.
+pub(crate) fn entropy() -> Result<Entropy, DereferenceError> {
+    let mut bytes = [0; 32];
+    let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    source.fill(&mut bytes).map_err(|_| DereferenceError::Entropy)?;
+    Ok(Entropy(bytes))
 }
 
 fn read_error(what: &str, namespace: &str) -> impl FnOnce(kube::Error) -> DereferenceError {
@@ -53,39 +112,60 @@ fn read_error(what: &str, namespace: &str) -> impl FnOnce(kube::Error) -> Derefe
     move |source| DereferenceError::Read { what, namespace, source: Box::new(source) }
 }
 
-async fn secret(
+async fn by_name<K>(
     client: &Client,
     namespace: &str,
-    name: &str,
-) -> Result<Option<StorageSecretData>, DereferenceError> {
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let found = secrets.get_opt(name).await.map_err(read_error(&format!("Secret {name}"), namespace))?;
-    Ok(found.map(|secret| {
-        let data = secret.data.unwrap_or_default();
-        StorageSecretData(data.into_iter().map(|(key, value)| (key, value.0)).collect())
-    }))
+    names: &BTreeSet<String>,
+) -> Result<Vec<K>, DereferenceError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Metadata
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let reads = names.iter().map(|name| {
+        let api = &api;
+        async move {
+            let what = format!("{} {name}", K::kind(&()));
+            api.get_opt(name).await.map_err(read_error(&what, namespace))
+        }
+    });
+    Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
-async fn config_map_keys(
-    client: &Client,
-    namespace: &str,
-    name: Option<String>,
-) -> Result<Option<Vec<String>>, DereferenceError> {
-    let Some(name) = name else { return Ok(None) };
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let found = maps.get_opt(&name).await.map_err(read_error(&format!("ConfigMap {name}"), namespace))?;
-    Ok(found.map(|map| map.data.unwrap_or_default().into_keys().collect()))
+/// Whether the other of our kinds has a resource of this name. Where its definition is not installed, it has not.
+async fn has_twin(client: &Client, identity: &Identity) -> Result<bool, DereferenceError> {
+    let found = match identity.owner {
+        Owner::TempoStack => {
+            let api: Api<TempoMonolithic> = Api::namespaced(client.clone(), &identity.namespace);
+            api.get_metadata_opt(&identity.name).await.map(|found| found.is_some())
+        }
+        Owner::TempoMonolithic => {
+            let api: Api<TempoStack> = Api::namespaced(client.clone(), &identity.namespace);
+            api.get_metadata_opt(&identity.name).await.map(|found| found.is_some())
+        }
+    };
+    found.map_err(read_error("the resources of the other kind", &identity.namespace))
 }
 
 async fn objects(
     client: &Client,
     namespace: &str,
     selector: &str,
+    platform: &Platform,
 ) -> Result<BTreeMap<(Kind, String), Value>, DereferenceError> {
-    let lists = Kind::ALL.map(|kind| async move {
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
+    let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_on(platform));
+    let lists = kinds.map(|kind| async move {
+        let resource = kind.api_resource();
+        let (api, selector): (Api<DynamicObject>, _) = if kind.is_cluster_wide() {
+            (Api::all_with(client.clone(), &resource), format!("{selector},{NAMESPACE}={namespace}"))
+        } else {
+            (Api::namespaced_with(client.clone(), namespace, &resource), selector.to_owned())
+        };
         let list = api
-            .list(&ListParams::default().labels(selector))
+            .list(&ListParams::default().labels(&selector))
             .await
             .map_err(read_error(kind.as_str(), namespace))?;
         Ok::<_, DereferenceError>((kind, list.items))

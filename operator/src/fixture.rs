@@ -1,17 +1,18 @@
-//! Stacks for tests, from the YAML that a user would write.
+//! Resources for tests, from the YAML that a user would write.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    api::TempoStack,
-    facts::{Facts, StorageSecretData},
-    validate::{Invalid, Settings, Stack, validate},
+    api::{TempoMonolithic, TempoStack},
+    facts::{Contents, Facts},
+    platform::{Distribution, Gates, Images, Platform},
+    validate::{Invalid, Monolith, Stack, validate, validate_monolithic},
 };
 
-/// The Secret of a bucket.
-pub(crate) fn secret(pairs: &[(&str, &str)]) -> StorageSecretData {
+/// The data of a Secret or ConfigMap.
+pub(crate) fn contents(pairs: &[(&str, &str)]) -> Contents {
     let bytes = |(key, value): &(&str, &str)| ((*key).to_owned(), value.as_bytes().to_vec());
-    StorageSecretData(pairs.iter().map(bytes).collect::<BTreeMap<_, _>>())
+    Contents(pairs.iter().map(bytes).collect::<BTreeMap<_, _>>())
 }
 
 /// A Secret that is complete.
@@ -24,7 +25,42 @@ pub(crate) const COMPLETE: [(&str, &str); 4] = [
 
 /// What the cluster holds: that Secret, and a ConfigMap with an authority.
 pub(crate) fn facts() -> Facts {
-    Facts { secret: Some(secret(&COMPLETE)), ca_keys: Some(vec!["ca.crt".to_owned()]), ..Facts::default() }
+    with_secret(&COMPLETE)
+}
+
+/// As `facts`, with this in the Secret.
+pub(crate) fn with_secret(pairs: &[(&str, &str)]) -> Facts {
+    let secrets = ["b", "bucket", "c", "own"].map(|name| (name.to_owned(), contents(pairs)));
+    let maps = ["ca", "own"].map(|name| (name.to_owned(), contents(&[("ca.crt", "PEM")])));
+    Facts {
+        secrets: BTreeMap::from(secrets),
+        config_maps: BTreeMap::from(maps),
+        service_accounts: ["mine".to_owned()].into(),
+        ..Facts::default()
+    }
+}
+
+/// A plain cluster without anybody else's operators, and with nothing encrypted.
+pub(crate) fn plain() -> Platform {
+    platform("-httpEncryption,-grpcEncryption")
+}
+
+/// A plain cluster with these gates.
+pub(crate) fn platform(gates: &str) -> Platform {
+    let gates: Gates = gates.parse().expect("these are gates");
+    let images = Images { tempo: "vivace:1".to_owned(), operator: "operator:1".to_owned(), ..Images::default() };
+    Platform::of(Distribution::Community, &gates, images)
+}
+
+/// OpenShift with all that it has.
+pub(crate) fn openshift() -> Platform {
+    let gates = "openshift.route,openshift.servingCertsService,openshift.oauthProxy,prometheusOperator";
+    Platform {
+        distribution: Distribution::OpenShift,
+        pod_security_context: Default::default(),
+        base_domain: Some("apps.example.org".to_owned()),
+        ..platform(gates)
+    }
 }
 
 /// A resource with this below `spec:`; its storage is added.
@@ -39,10 +75,20 @@ pub(crate) fn resource(spec: &str) -> TempoStack {
 
 /// What becomes of it.
 pub(crate) fn checked(spec: &str, facts: &Facts) -> Result<Stack, Invalid> {
-    validate(&resource(spec), facts, &Settings { workload_image: "vivace:1".to_owned() })
+    validate(&resource(spec), facts, &plain())
 }
 
 /// A stack that is sound.
 pub(crate) fn stack(spec: &str) -> Stack {
     checked(spec, &facts()).expect("the stack is sound")
+}
+
+/// A monolithic one, with this as its spec.
+pub(crate) fn monolithic(spec: &str, platform: &Platform) -> Result<Monolith, Invalid> {
+    let yaml = format!(
+        "apiVersion: tempo.grafana.com/v1alpha1\nkind: TempoMonolithic\n\
+         metadata: {{name: mono, namespace: prod, uid: u1}}\nspec: {spec}\n"
+    );
+    let resource: TempoMonolithic = serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"));
+    validate_monolithic(&resource, &facts(), platform)
 }

@@ -1,51 +1,112 @@
 //! The kinds of objects that a stack is made of. Whatever is made must be one of these, so that it is watched,
 //! compared and, when no longer wanted, removed.
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{ConfigMap, Service, ServiceAccount},
-        networking::v1::NetworkPolicy,
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    networking::v1::{Ingress, NetworkPolicy},
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kube::{Resource, discovery::ApiResource};
+use kube::{
+    Resource,
+    discovery::ApiResource,
+    api::GroupVersionKind,
+};
+
+use crate::platform::{Feature, Platform};
 
 /// A kind that a stack owns, in the order in which objects are applied: accounts and configuration before the pods
 /// that need them, and the rules of the network before the pods that they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     ServiceAccount,
+    Role,
+    RoleBinding,
+    ClusterRole,
+    ClusterRoleBinding,
+    CredentialsRequest,
     ConfigMap,
+    Secret,
     NetworkPolicy,
     Service,
     PodDisruptionBudget,
     StatefulSet,
     Deployment,
+    Ingress,
+    Route,
+    ServiceMonitor,
+    PrometheusRule,
+    GrafanaDatasource,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::ServiceAccount,
+        Self::Role,
+        Self::RoleBinding,
+        Self::ClusterRole,
+        Self::ClusterRoleBinding,
+        Self::CredentialsRequest,
         Self::ConfigMap,
+        Self::Secret,
         Self::NetworkPolicy,
         Self::Service,
         Self::PodDisruptionBudget,
         Self::StatefulSet,
         Self::Deployment,
+        Self::Ingress,
+        Self::Route,
+        Self::ServiceMonitor,
+        Self::PrometheusRule,
+        Self::GrafanaDatasource,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccount => "ServiceAccount",
+            Self::Role => "Role",
+            Self::RoleBinding => "RoleBinding",
+            Self::ClusterRole => "ClusterRole",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::CredentialsRequest => "CredentialsRequest",
             Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Service => "Service",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::StatefulSet => "StatefulSet",
             Self::Deployment => "Deployment",
+            Self::Ingress => "Ingress",
+            Self::Route => "Route",
+            Self::ServiceMonitor => "ServiceMonitor",
+            Self::PrometheusRule => "PrometheusRule",
+            Self::GrafanaDatasource => "GrafanaDatasource",
         }
+    }
+
+    /// What a cluster must have for it; `None` for what every cluster has.
+    pub(crate) const fn needs(self) -> Option<Feature> {
+        match self {
+            Self::Route => Some(Feature::Route),
+            Self::ServiceMonitor | Self::PrometheusRule => Some(Feature::Prometheus),
+            Self::GrafanaDatasource => Some(Feature::Grafana),
+            _ => None,
+        }
+    }
+
+    /// Whether the cluster can hold objects of it.
+    pub(crate) fn is_on(self, platform: &Platform) -> bool {
+        match self {
+            // There only with OpenShift's Cloud Credential Operator, and only wanted with a role for it.
+            Self::CredentialsRequest => platform.role_arn.is_some(),
+            kind => kind.needs().is_none_or(|feature| platform.has(feature)),
+        }
+    }
+
+    /// Whether it lives outside of namespaces.
+    pub(crate) const fn is_cluster_wide(self) -> bool {
+        matches!(self, Self::ClusterRole | Self::ClusterRoleBinding)
     }
 
     /// How the API server calls it.
@@ -53,21 +114,30 @@ impl Kind {
         fn of<K: Resource<DynamicType = ()>>() -> ApiResource {
             ApiResource::erase::<K>(&())
         }
+        fn other(group: &str, version: &str, kind: Kind) -> ApiResource {
+            ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.as_str()))
+        }
         match self {
             Self::ServiceAccount => of::<ServiceAccount>(),
+            Self::Role => of::<Role>(),
+            Self::RoleBinding => of::<RoleBinding>(),
+            Self::ClusterRole => of::<ClusterRole>(),
+            Self::ClusterRoleBinding => of::<ClusterRoleBinding>(),
+            Self::CredentialsRequest => other("cloudcredential.openshift.io", "v1", self),
             Self::ConfigMap => of::<ConfigMap>(),
+            Self::Secret => of::<Secret>(),
             Self::NetworkPolicy => of::<NetworkPolicy>(),
             Self::Service => of::<Service>(),
             Self::PodDisruptionBudget => of::<PodDisruptionBudget>(),
             Self::StatefulSet => of::<StatefulSet>(),
             Self::Deployment => of::<Deployment>(),
+            Self::Ingress => of::<Ingress>(),
+            Self::Route => other("route.openshift.io", "v1", self),
+            Self::ServiceMonitor => other("monitoring.coreos.com", "v1", self),
+            Self::PrometheusRule => other("monitoring.coreos.com", "v1", self),
+            Self::GrafanaDatasource => other("grafana.integreatly.org", "v1beta1", self),
         }
     }
-}
-
-/// The name of an object that we made ourselves.
-pub(crate) fn name_of(meta: &ObjectMeta) -> String {
-    meta.name.clone().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -94,9 +164,10 @@ mod tests {
 
     #[test]
     fn the_chart_installs_the_definitions_of_this_repository() {
-        let name = "tempo.grafana.com_tempostacks.yaml";
         let read = |path: String| std::fs::read_to_string(path).expect("the definition is there");
         let ours = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
-        assert_eq!(read(format!("{CHART}/files/crds/{name}")), read(format!("{ours}/{name}")));
+        for name in ["tempo.grafana.com_tempostacks.yaml", "tempo.grafana.com_tempomonolithics.yaml"] {
+            assert_eq!(read(format!("{CHART}/files/crds/{name}")), read(format!("{ours}/{name}")));
+        }
     }
 }

@@ -13,8 +13,13 @@ mod facts;
 mod fixture;
 mod generate;
 mod kind;
+mod manifest;
 mod metrics;
 mod names;
+mod platform;
+#[cfg(test)]
+mod recorded;
+mod references;
 mod role;
 mod run;
 mod server;
@@ -22,7 +27,7 @@ mod status;
 mod validate;
 
 pub use generate::{Options as GenerateOptions, generate};
-pub use run::{Options as RunOptions, run};
+pub use run::{Options as RunOptions, PlatformOptions, run};
 
 /// Writes text to standard output.
 pub fn print(text: &str) -> std::io::Result<()> {

@@ -42,6 +42,11 @@ enum Command {
     },
     /// Print the objects of a stack without touching a cluster.
     Generate(GenerateOptions),
+    /// Wait until a file is there and holds something, then print it. For pods that wait for their zone.
+    AwaitFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// Print the version.
     Version,
 }
@@ -60,7 +65,19 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Crds { output, check } => crds(output.as_deref(), check),
         Command::Generate(options) => generate(options),
+        Command::AwaitFile { path } => await_file(&path),
         Command::Version => Ok(print(concat!("vivace-operator ", env!("CARGO_PKG_VERSION"), "\n"))?),
+    }
+}
+
+/// Looks once a second: the kubelet writes the file anew, under the same name.
+fn await_file(path: &Path) -> anyhow::Result<()> {
+    loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if !text.trim().is_empty() {
+            return Ok(print(&format!("{}\n", text.trim()))?);
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
 }
 

@@ -8,12 +8,21 @@ pub(crate) enum Role {
     Ingester,
     Querier,
     QueryFrontend,
+    MetricsGenerator,
+    Gateway,
 }
 
 impl Role {
-    /// Every component, by name.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Compactor, Self::Distributor, Self::Ingester, Self::Querier, Self::QueryFrontend];
+    /// Every component, those that a stack need not have at the end.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Compactor,
+        Self::Distributor,
+        Self::Ingester,
+        Self::Querier,
+        Self::QueryFrontend,
+        Self::MetricsGenerator,
+        Self::Gateway,
+    ];
 
     /// As in `-target`, labels and names of objects.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -23,12 +32,24 @@ impl Role {
             Self::Ingester => "ingester",
             Self::Querier => "querier",
             Self::QueryFrontend => "query-frontend",
+            Self::MetricsGenerator => "metrics-generator",
+            Self::Gateway => "gateway",
         }
+    }
+
+    /// Whether a stack may do without it.
+    pub(crate) const fn is_optional(self) -> bool {
+        matches!(self, Self::MetricsGenerator | Self::Gateway)
     }
 
     /// Whether it reads or writes object storage.
     pub(crate) const fn uses_storage(self) -> bool {
-        !matches!(self, Self::Distributor)
+        !matches!(self, Self::Distributor | Self::Gateway)
+    }
+
+    /// Whether copies and spans go by its zone.
+    pub(crate) const fn knows_its_zone(self) -> bool {
+        !matches!(self, Self::Compactor | Self::Gateway)
     }
 }
 
@@ -40,6 +61,8 @@ pub(crate) struct ByRole<T> {
     pub(crate) ingester: T,
     pub(crate) querier: T,
     pub(crate) query_frontend: T,
+    pub(crate) metrics_generator: T,
+    pub(crate) gateway: T,
 }
 
 impl<T> ByRole<T> {
@@ -51,6 +74,8 @@ impl<T> ByRole<T> {
             ingester: make(Role::Ingester),
             querier: make(Role::Querier),
             query_frontend: make(Role::QueryFrontend),
+            metrics_generator: make(Role::MetricsGenerator),
+            gateway: make(Role::Gateway),
         }
     }
 
@@ -62,6 +87,8 @@ impl<T> ByRole<T> {
             ingester: make(Role::Ingester)?,
             querier: make(Role::Querier)?,
             query_frontend: make(Role::QueryFrontend)?,
+            metrics_generator: make(Role::MetricsGenerator)?,
+            gateway: make(Role::Gateway)?,
         })
     }
 
@@ -72,6 +99,8 @@ impl<T> ByRole<T> {
             Role::Ingester => &self.ingester,
             Role::Querier => &self.querier,
             Role::QueryFrontend => &self.query_frontend,
+            Role::MetricsGenerator => &self.metrics_generator,
+            Role::Gateway => &self.gateway,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::EnvVar;
 use kube::Client;
 use kube_lease_manager::LeaseManagerBuilder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     controller,
     metrics::Metrics,
+    platform::{Distribution, Gates, Images, Platform, TlsProfile, discovery},
     server::{self, Pages},
-    validate::Settings,
 };
 
 /// Seconds that a lease holds without renewal, and seconds before that at which it is renewed.
@@ -27,9 +28,8 @@ const LEASE: (u64, u64) = (30, 10);
 /// What `run` is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Image of the workloads where a stack names none.
-    #[arg(long, env = "RELATED_IMAGE_TEMPO")]
-    workload_image: String,
+    #[command(flatten)]
+    platform: PlatformOptions,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = "[::]:8080")]
     listen: SocketAddr,
@@ -47,14 +47,115 @@ pub struct Options {
     instance: String,
 }
 
+/// What the operator is told about the platform. Names of variables are the peer's.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlatformOptions {
+    /// Image of the workloads where a resource names none.
+    #[arg(long, env = "RELATED_IMAGE_TEMPO")]
+    workload_image: String,
+    /// Image of the bridge to Jaeger.
+    #[arg(long, env = "RELATED_IMAGE_TEMPO_QUERY", default_value = "docker.io/grafana/tempo-query:2.10.8")]
+    tempo_query_image: String,
+    /// Image of Jaeger's query.
+    #[arg(long, env = "RELATED_IMAGE_JAEGER_QUERY", default_value = "docker.io/jaegertracing/jaeger-query:1.68.0")]
+    jaeger_query_image: String,
+    /// Image of the gateway.
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_TEMPO_GATEWAY",
+        default_value = "quay.io/observatorium/api:main-2026-08-13-049c8f2"
+    )]
+    gateway_image: String,
+    /// Image of the gateway's policy agent.
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA",
+        default_value = "quay.io/observatorium/opa-openshift:main-2026-07-01"
+    )]
+    opa_image: String,
+    /// Image of OpenShift's proxy.
+    #[arg(long, env = "RELATED_IMAGE_OAUTH_PROXY", default_value = "quay.io/openshift/origin-oauth-proxy:4.14")]
+    oauth_proxy_image: String,
+    /// Image of this operator, which pods that are spread over zones wait with. Without it, they do not wait.
+    #[arg(long, env = "OPERATOR_IMAGE", default_value = "")]
+    operator_image: String,
+    /// What is there or not, where the cluster is not to be asked: `prometheusOperator,-openshift.route`.
+    #[arg(long, env = "FEATURE_GATES", default_value = "")]
+    feature_gates: String,
+    /// `community` or `openshift`.
+    #[arg(long, env = "DISTRIBUTION", default_value = "community")]
+    distribution: String,
+    /// `Modern`, `Intermediate` or `Old`.
+    #[arg(long, env = "TLS_PROFILE", default_value = "Modern")]
+    tls_profile: String,
+    /// What pods' security contexts are laid over, as JSON.
+    #[arg(long, env = "DEFAULT_POD_SECURITY_CONTEXT")]
+    default_pod_security_context: Option<String>,
+    /// Domain of OpenShift's Routes.
+    #[arg(long, env = "OPENSHIFT_BASE_DOMAIN")]
+    openshift_base_domain: Option<String>,
+    /// Domain of the cluster's Services.
+    #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Role for credentials from OpenShift's Cloud Credential Operator.
+    #[arg(long, env = "ROLEARN")]
+    role_arn: Option<String>,
+}
+
+/// Handed on to the workloads when the operator has them.
+const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+
+impl PlatformOptions {
+    /// The platform before anybody has looked at a cluster, and the gates that were named.
+    pub(crate) fn platform(&self) -> anyhow::Result<(Platform, Gates)> {
+        if self.workload_image.is_empty() {
+            bail!("no image for the workloads: set --workload-image or RELATED_IMAGE_TEMPO");
+        }
+        let distribution = match self.distribution.as_str() {
+            "community" => Distribution::Community,
+            "openshift" => Distribution::OpenShift,
+            other => bail!("DISTRIBUTION: `{other}`, expected community or openshift"),
+        };
+        let gates: Gates = self.feature_gates.parse()?;
+        let mut platform = Platform::of(distribution, &gates, self.images());
+        platform.tls = TlsProfile::named(&self.tls_profile).with_context(|| {
+            format!("TLS_PROFILE: `{}`, expected Modern, Intermediate or Old", self.tls_profile)
+        })?;
+        if let Some(text) = self.default_pod_security_context.as_ref().filter(|text| !text.is_empty()) {
+            platform.pod_security_context = serde_json::from_str(text)
+                .context("DEFAULT_POD_SECURITY_CONTEXT: expected the JSON of a pod's security context")?;
+        }
+        let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        platform.base_domain = some(&self.openshift_base_domain);
+        platform.role_arn = some(&self.role_arn);
+        platform.cluster_domain.clone_from(&self.cluster_domain);
+        platform.proxy = PROXY_VARIABLES
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var(name).ok()?)))
+            .map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None })
+            .collect();
+        Ok((platform, gates))
+    }
+
+    fn images(&self) -> Images {
+        Images {
+            tempo: self.workload_image.clone(),
+            tempo_query: self.tempo_query_image.clone(),
+            jaeger_query: self.jaeger_query_image.clone(),
+            gateway: self.gateway_image.clone(),
+            opa: self.opa_image.clone(),
+            oauth_proxy: self.oauth_proxy_image.clone(),
+            operator: self.operator_image.clone(),
+        }
+    }
+}
+
 /// Runs until a signal comes or the lease is lost.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    if options.workload_image.is_empty() {
-        bail!("no image for the workloads: set --workload-image or RELATED_IMAGE_TEMPO");
-    }
+    let (platform, gates) = options.platform.platform()?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -70,10 +171,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         kubernetes = version.git_version,
-        image = options.workload_image,
+        image = platform.images.tempo,
         "vivace-operator starts"
     );
-    let outcome = lead(&options, client, metrics, &stop).await;
+    let platform = discovery::discover(&client, platform, &gates).await;
+    let outcome = lead(&options, client, platform, metrics, &stop).await;
     stop.cancel();
     pages.await.context("the pages ended badly")?.context("cannot serve the pages")?;
     outcome
@@ -99,12 +201,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 async fn lead(
     options: &Options,
     client: Client,
+    platform: Platform,
     metrics: Arc<Metrics>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let settings = Settings { workload_image: options.workload_image.clone() };
     let control = |client| {
-        controller::run(client, settings, Arc::clone(&metrics), options.instance.clone(), stop.child_token())
+        controller::run(client, platform, Arc::clone(&metrics), options.instance.clone(), stop.child_token())
     };
     if options.no_leader_election {
         metrics.leading(true);

@@ -78,6 +78,9 @@ pub(crate) fn derive(old: &TempoStackStatus, evidence: &Evidence<'_>, now: Times
         replicas: Some(Replicas {
             compactor: rollouts.compactor.count,
             distributor: rollouts.distributor.count,
+            gateway: has(evidence, Role::Gateway).then_some(rollouts.gateway.count),
+            metrics_generator: has(evidence, Role::MetricsGenerator)
+                .then_some(rollouts.metrics_generator.count),
             ingester: rollouts.ingester.count,
             querier: rollouts.querier.count,
             query_frontend: rollouts.query_frontend.count,
@@ -85,7 +88,8 @@ pub(crate) fn derive(old: &TempoStackStatus, evidence: &Evidence<'_>, now: Times
         components: Some(ComponentPods {
             compactor: pods.compactor,
             distributor: pods.distributor,
-            gateway: PodsByPhase::new(),
+            gateway: pods.gateway,
+            metrics_generator: has(evidence, Role::MetricsGenerator).then_some(pods.metrics_generator),
             ingester: pods.ingester,
             querier: pods.querier,
             query_frontend: pods.query_frontend,
@@ -96,6 +100,11 @@ pub(crate) fn derive(old: &TempoStackStatus, evidence: &Evidence<'_>, now: Times
 /// The condition that is true in a status.
 pub(crate) fn active(status: &TempoStackStatus) -> Option<&Condition> {
     status.conditions.iter().find(|condition| condition.status == "True" && condition.type_ != UNSERVED)
+}
+
+/// Whether the stack has the component.
+fn has(evidence: &Evidence<'_>, role: Role) -> bool {
+    !role.is_optional() || evidence.objects.contains_key(&(Kind::Deployment, evidence.identity.role(role)))
 }
 
 fn rollout(evidence: &Evidence<'_>, role: Role) -> Rollout {
@@ -182,7 +191,7 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
     }
     let waiting: Vec<String> = Role::ALL
         .into_iter()
-        .filter(|role| !rollouts.get(*role).settled)
+        .filter(|role| has(evidence, *role) && !rollouts.get(*role).settled)
         .map(|role| waiting_for(evidence.pods, role, rollouts.get(role)))
         .collect();
     if waiting.is_empty() {

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodSecurityContext, Toleration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use super::{Resources, schema};
+use super::{Ingress, JaegerQuery, McpServer, Resources, ServerTls, schema};
 
 /// The components of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,13 +17,13 @@ pub struct Template {
     /// Takes traces in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distributor: Option<Distributor>,
-    /// Authenticates and authorises. Not served yet.
+    /// Authenticates and authorises.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Gateway>,
     /// Holds new traces until they are in object storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingester: Option<Component>,
-    /// Derives metrics from spans. Not served yet.
+    /// Derives metrics from spans.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_generator: Option<MetricsGenerator>,
     /// Searches blocks and ingesters.
@@ -60,15 +58,6 @@ pub struct Component {
     pub tolerations: Vec<Toleration>,
 }
 
-/// A component with nothing but the common part, one level down.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Wrapped {
-    /// The common part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub component: Option<Component>,
-}
-
 /// The distributor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -76,30 +65,9 @@ pub struct Distributor {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// TLS of the receivers. Not served yet.
+    /// TLS of the receivers. Without the gateway only, which has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls: Option<DistributorTls>,
-}
-
-/// TLS of the receivers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DistributorTls {
-    /// ConfigMap with the authority of clients' certificates.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_name: Option<String>,
-    /// Secret with the server's certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert_name: Option<String>,
-    /// Cipher suites, by their IANA names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cipher_suites: Vec<String>,
-    /// Receive by TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Lowest version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_version: Option<String>,
+    pub tls: Option<ServerTls>,
 }
 
 /// The query-frontend.
@@ -109,50 +77,56 @@ pub struct QueryFrontend {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// Jaeger's user interface. Not served yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub jaeger_query: Option<Value>,
-    /// The MCP server. Not served yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub mcp_server: Option<Value>,
+    /// Jaeger's user interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jaeger_query: Option<JaegerQuery>,
+    /// The server for language models, at `/api/mcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_server: Option<McpServer>,
 }
 
-/// The gateway. Not served yet: a stack that enables it is refused.
+/// The gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gateway {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// Put a gateway in front of the stack.
+    /// Put a gateway in front of the stack. It needs `tenants`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// How the gateway is reached from outside.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub ingress: Option<Value>,
-    /// Query by role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub rbac: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+    /// Whether who asks sees only the attributes of their own namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rbac: Option<QueryRbac>,
 }
 
-/// The metrics-generator. Not served yet.
+/// Answers are cut down to the namespaces of who asks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QueryRbac {
+    /// Do so. Jaeger's user interface cannot, and must be off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// The metrics-generator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricsGenerator {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
-    /// Run it.
+    /// Run it. It needs somewhere to write to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// What to derive.
+    /// What to derive; span-metrics, service-graphs and local-blocks where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processors: Vec<String>,
-    /// Where to send what was derived.
+    /// Where to send what was derived, by Prometheus' remote write.
     #[serde(default, rename = "remoteWriteURLs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
     pub remote_write_urls: Vec<String>,
 }

@@ -6,7 +6,10 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use super::{NAME_LIMIT, TempoStack};
+use super::{
+    TempoMonolithic, TempoStack,
+    rules::{self, Rule},
+};
 
 /// Why a definition cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -22,67 +25,6 @@ pub enum CrdError {
     Yaml(#[from] serde_yaml::Error),
 }
 
-struct Rule {
-    /// Place in the schema, by property names; `*` is the values of a map.
-    at: &'static str,
-    rule: String,
-    message: String,
-}
-
-fn rule(at: &'static str, rule: impl Into<String>, message: impl Into<String>) -> Rule {
-    Rule { at, rule: rule.into(), message: message.into() }
-}
-
-fn tempostack_rules() -> Vec<Rule> {
-    vec![
-        rule(
-            "",
-            format!("self.metadata.name.size() <= {NAME_LIMIT}"),
-            format!(
-                "metadata.name: at most {NAME_LIMIT} characters, so that tempo-<name>-query-frontend-discovery fits into the 63 of a Service"
-            ),
-        ),
-        rule(
-            "spec",
-            "!has(self.replicationFactor) || self.replicationFactor / 2 + 1 <= \
-             (has(self.template) && has(self.template.ingester) && has(self.template.ingester.replicas) ? \
-             self.template.ingester.replicas : (has(self.size) ? self.replicationFactor / 2 + 1 : 1))",
-            "spec.template.ingester.replicas: must be at least replicationFactor / 2 + 1",
-        ),
-        rule(
-            "spec",
-            "!has(self.template) || !has(self.template.gateway) || !has(self.template.gateway.enabled) || \
-             !self.template.gateway.enabled || has(self.tenants)",
-            "spec.template.gateway.enabled: needs spec.tenants",
-        ),
-        rule(
-            "spec/storage",
-            "self.secret.type == 's3' || !has(self.tls) || !(has(self.tls.enabled) && self.tls.enabled || has(self.tls.caName))",
-            "spec.storage.tls: is for storage of type s3 only",
-        ),
-        rule(
-            "spec/template/distributor/tls",
-            "!has(self.enabled) || !self.enabled || has(self.certName) && self.certName != ''",
-            "spec.template.distributor.tls.certName: names the Secret with the certificate and must be set when TLS is enabled",
-        ),
-        rule(
-            "spec/template/metricsGenerator",
-            "!has(self.enabled) || !self.enabled || has(self.remoteWriteURLs) && self.remoteWriteURLs.size() > 0",
-            "spec.template.metricsGenerator.remoteWriteURLs: at least one is needed when the metrics-generator is enabled",
-        ),
-        rule(
-            "spec/limits/global/query",
-            "!has(self.maxSearchBytesPerTrace)",
-            "maxSearchBytesPerTrace was removed from Tempo and must not be set",
-        ),
-        rule(
-            "spec/limits/perTenant/*/query",
-            "!has(self.maxSearchBytesPerTrace)",
-            "maxSearchBytesPerTrace was removed from Tempo and must not be set",
-        ),
-    ]
-}
-
 /// The schema object at a place.
 fn descend<'a>(root: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Value>> {
     let mut here = root;
@@ -95,23 +37,40 @@ fn descend<'a>(root: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Valu
     here.as_object_mut()
 }
 
-/// Every definition, in the order in which it is installed.
-pub fn definitions() -> Result<Vec<Value>, CrdError> {
-    let mut definition = serde_json::to_value(TempoStack::crd())?;
+fn definition(plain: Value, rules: Vec<Rule>) -> Result<Value, CrdError> {
+    let mut definition = plain;
     if let Some(object) = definition.as_object_mut() {
         object.remove("status");
     }
     let schema = definition
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .ok_or_else(|| CrdError::Path("openAPIV3Schema".to_owned()))?;
-    for Rule { at, rule, message } in tempostack_rules() {
+    for Rule { at, field, rule, message } in rules {
         let place = descend(schema, at).ok_or_else(|| CrdError::Path(at.to_owned()))?;
-        let rules = place.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
-        if let Some(rules) = rules.as_array_mut() {
-            rules.push(json!({"rule": rule, "message": message}));
+        let mut entry = json!({"rule": rule, "message": message});
+        if !field.is_empty() {
+            entry["fieldPath"] = field.into();
+        }
+        let all = place.entry("x-kubernetes-validations").or_insert_with(|| json!([]));
+        if let Some(all) = all.as_array_mut() {
+            all.push(entry);
         }
     }
-    Ok(vec![definition])
+    Ok(definition)
+}
+
+/// Every definition, in the order in which it is installed.
+pub fn definitions() -> Result<Vec<Value>, CrdError> {
+    let stack = definition(serde_json::to_value(TempoStack::crd())?, rules::of_stack())?;
+    let mut monolithic =
+        definition(serde_json::to_value(TempoMonolithic::crd())?, rules::of_monolithic())?;
+    // Nothing has to be said of it at all.
+    let schema = &mut monolithic["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("required");
+    }
+    schema["properties"]["spec"]["default"] = json!({});
+    Ok(vec![stack, monolithic])
 }
 
 /// A definition as it stands in `crds/`.
@@ -129,20 +88,28 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_definition_is_what_the_types_say() {
-        let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/tempo.grafana.com_tempostacks.yaml");
-        let made = yaml(&tempostack()).expect("the definition is YAML");
-        if std::env::var_os("UPDATE_CRDS").is_some() {
-            std::fs::write(stored, &made).expect("crds/ can be written");
+    fn the_stored_definitions_are_what_the_types_say() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for definition in definitions().expect("definitions can be made") {
+            let name = format!("tempo.grafana.com_{}.yaml", definition["spec"]["names"]["plural"].as_str().expect("a name"));
+            let made = yaml(&definition).expect("the definition is YAML");
+            for folder in ["crds", "charts/vivace-operator/files/crds"] {
+                let stored = format!("{root}/{folder}/{name}");
+                if std::env::var_os("UPDATE_CRDS").is_some() {
+                    std::fs::write(&stored, &made).expect("the folder can be written");
+                }
+                let found = std::fs::read_to_string(&stored).unwrap_or_default();
+                assert!(found == made, "{stored} is stale: run this test with UPDATE_CRDS=1");
+            }
         }
-        let found = std::fs::read_to_string(stored).unwrap_or_default();
-        assert!(found == made, "crds/ is stale: run `cargo run -p vivace-operator -- crds --output crds`");
     }
 
     #[test]
-    fn the_definition_is_small_enough_for_a_client_side_apply() {
-        let size = yaml(&tempostack()).expect("the definition is YAML").len();
-        assert!(size < 200_000, "{size} bytes");
+    fn each_definition_is_small_enough_for_a_client_side_apply() {
+        for definition in definitions().expect("definitions can be made") {
+            let size = yaml(&definition).expect("the definition is YAML").len();
+            assert!(size < 200_000, "{size} bytes");
+        }
     }
 
     #[test]
@@ -163,18 +130,30 @@ mod tests {
     }
 
     #[test]
-    fn only_the_storage_has_to_be_said() {
+    fn only_the_storage_has_to_be_said_of_a_stack_and_nothing_of_a_monolithic_one() {
         let definition = tempostack();
         let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         assert_eq!(spec["required"], json!(["storage"]));
         assert_eq!(spec["properties"]["storage"]["required"], json!(["secret"]));
-        assert_eq!(
-            spec["properties"]["storage"]["properties"]["secret"]["required"],
-            json!(["name", "type"])
-        );
-        assert_eq!(
-            spec["properties"]["storage"]["properties"]["secret"]["properties"]["type"]["enum"],
-            json!(["azure", "gcs", "s3"])
-        );
+        let secret = &spec["properties"]["storage"]["properties"]["secret"];
+        assert_eq!(secret["required"], json!(["name", "type"]));
+        assert_eq!(secret["properties"]["type"]["enum"], json!(["azure", "gcs", "s3"]));
+        let monolithic = definitions().expect("definitions can be made").remove(1);
+        let schema = &monolithic["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        assert_eq!(schema.get("required"), None);
+        assert_eq!(schema["properties"]["spec"].get("required"), None);
+    }
+
+    #[test]
+    fn what_a_rule_points_at_is_in_the_schema() {
+        for (mut definition, rules) in
+            definitions().expect("definitions can be made").into_iter().zip([rules::of_stack(), rules::of_monolithic()])
+        {
+            let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            for Rule { at, field, .. } in rules {
+                let place = format!("{at}{}", field.replace('.', "/"));
+                assert!(descend(schema, &place).is_some(), "{place}");
+            }
+        }
     }
 }

@@ -206,3 +206,93 @@ pub(super) fn replication_zones(_: &mut SchemaGenerator) -> Schema {
         },
     })
 }
+
+fn selector_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "matchExpressions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"type": "string"},
+                        "operator": {"type": "string"},
+                        "values": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+            },
+            "matchLabels": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
+    })
+}
+
+/// A selector of labels.
+pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    selector_schema().try_into().unwrap_or_default()
+}
+
+/// Where a pod may run.
+pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let requirements = json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["key", "operator"],
+            "properties": {"key": {"type": "string"}, "operator": {"type": "string"}, "values": texts},
+        },
+    });
+    let nodes = json!({
+        "type": "object",
+        "properties": {"matchExpressions": requirements, "matchFields": requirements},
+    });
+    let pods = json!({
+        "type": "object",
+        "required": ["topologyKey"],
+        "properties": {
+            "labelSelector": selector_schema(),
+            "matchLabelKeys": texts,
+            "mismatchLabelKeys": texts,
+            "namespaceSelector": selector_schema(),
+            "namespaces": texts,
+            "topologyKey": {"type": "string"},
+        },
+    });
+    let weighted = |name: &str, term: &Value| {
+        json!({
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["weight", name],
+                "properties": {"weight": {"type": "integer", "format": "int32"}, name: term},
+            },
+        })
+    };
+    let among_pods = json!({
+        "type": "object",
+        "properties": {
+            "preferredDuringSchedulingIgnoredDuringExecution": weighted("podAffinityTerm", &pods),
+            "requiredDuringSchedulingIgnoredDuringExecution": {"type": "array", "items": pods},
+        },
+    });
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "nodeAffinity": {
+                "type": "object",
+                "properties": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": weighted("preference", &nodes),
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "type": "object",
+                        "required": ["nodeSelectorTerms"],
+                        "properties": {"nodeSelectorTerms": {"type": "array", "items": nodes}},
+                    },
+                },
+            },
+            "podAffinity": among_pods,
+            "podAntiAffinity": among_pods,
+        },
+    })
+}

@@ -34,6 +34,42 @@ pub struct TempoStackStatus {
     pub tempo_version: Option<String>,
 }
 
+/// The state of a monolithic stack, as last seen by the operator.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TempoMonolithicStatus {
+    /// Names of the pods, by phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub components: Option<MonolithicPods>,
+    /// `Ready`, `Pending`, `Failed` and `ConfigurationError`, one of which is true; `Unserved` where the
+    /// resource asks for something that is not done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The generation of the resource that all of this is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Version of the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator_version: Option<String>,
+    /// Pods wanted, updated and ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<ReplicaCount>,
+    /// Version of the workload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tempo_version: Option<String>,
+}
+
+/// Pods of a monolithic stack.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the one field is the component of its name")]
+pub struct MonolithicPods {
+    #[serde(default)]
+    #[schemars(schema_with = "schema::pods_by_phase")]
+    pub tempo: PodsByPhase,
+}
+
 /// Pod names by phase: `Pending`, `Running`, `Ready` (running, and every container ready), `Succeeded`,
 /// `Failed`, `Unknown`.
 pub type PodsByPhase = BTreeMap<String, Vec<String>>;
@@ -55,6 +91,10 @@ pub struct ComponentPods {
     #[serde(default)]
     #[schemars(schema_with = "schema::pods_by_phase")]
     pub ingester: PodsByPhase,
+    /// There only where the metrics-generator runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::pods_by_phase")]
+    pub metrics_generator: Option<PodsByPhase>,
     #[serde(default)]
     #[schemars(schema_with = "schema::pods_by_phase")]
     pub querier: PodsByPhase,
@@ -70,7 +110,11 @@ pub struct ComponentPods {
 pub struct Replicas {
     pub compactor: ReplicaCount,
     pub distributor: ReplicaCount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<ReplicaCount>,
     pub ingester: ReplicaCount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_generator: Option<ReplicaCount>,
     pub querier: ReplicaCount,
     pub query_frontend: ReplicaCount,
 }

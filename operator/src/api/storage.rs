@@ -64,6 +64,10 @@ pub enum CredentialMode {
     Token,
     /// Short-lived tokens by OpenShift's Cloud Credential Operator.
     TokenCco,
+    /// Whatever the provider's own chain finds: instance profile, environment, metadata service.
+    DefaultChain,
+    /// EKS Pod Identity.
+    PodIdentity,
 }
 
 impl CredentialMode {
@@ -73,6 +77,8 @@ impl CredentialMode {
             Self::Static => "static",
             Self::Token => "token",
             Self::TokenCco => "token-cco",
+            Self::DefaultChain => "default-chain",
+            Self::PodIdentity => "pod-identity",
         }
     }
 }
@@ -94,6 +100,27 @@ pub struct StorageTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Lowest version: `VersionTLS10` to `VersionTLS13`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<String>,
+}
+
+/// TLS of a receiver.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerTls {
+    /// ConfigMap with the authority of clients' certificates. Clients without one are then refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_name: Option<String>,
+    /// Secret with the server's certificate (`tls.crt`, `tls.key`). OpenShift makes one where none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_name: Option<String>,
+    /// Cipher suites, by their IANA names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cipher_suites: Vec<String>,
+    /// Receive by TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Lowest version: `VersionTLS12` or `1.2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_version: Option<String>,
 }

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Limits, Quantity, Resources, RetentionSpec, Storage, Template, TempoStackStatus, schema};
+use super::{
+    Limits, Observability, Quantity, Resources, RetentionSpec, Storage, Template, TempoStackStatus, Tenants, schema,
+};
 
 /// What a stack shall be.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,15 +59,14 @@ pub struct TempoStackSpec {
     /// Which connections the pods may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<NetworkPolicy>,
-    /// Metrics, traces and dashboards of the stack itself. Not served yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub observability: Option<Value>,
+    /// Metrics, traces and dashboards of the stack itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observability: Option<Observability>,
     /// Homes of the write-ahead log: 1 is the ingester's volume, more is object storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub replication_factor: Option<i32>,
-    /// Zones over which ingesters are spread. Not served yet.
+    /// Zones over which pods are spread, and copies with them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::replication_zones")]
     pub replication_zones: Vec<ReplicationZone>,
@@ -96,17 +97,16 @@ pub struct TempoStackSpec {
     /// The components.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
-    /// Tenants and who may do what. Its presence turns multitenancy on; the rest is not served yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::opaque")]
-    pub tenants: Option<Value>,
+    /// Tenants and who may do what. Its presence turns multitenancy on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Tenants>,
     /// Longest time for a request; 30s where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub timeout: Option<String>,
 }
 
-fn management_state(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn management_state(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "string", "enum": ["Managed", "Unmanaged"], "default": "Managed"})
 }
 
@@ -150,22 +150,22 @@ pub enum Size {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Images {
-    /// Of Jaeger's query; not served yet.
+    /// Of Jaeger's query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jaeger_query: Option<String>,
-    /// Of the OAuth proxy; not served yet.
+    /// Of the OAuth proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oauth_proxy: Option<String>,
     /// Of the workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempo: Option<String>,
-    /// Of the gateway; not served yet.
+    /// Of the gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempo_gateway: Option<String>,
-    /// Of the gateway's policy agent; not served yet.
+    /// Of the gateway's policy agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempo_gateway_opa: Option<String>,
-    /// Of Tempo's bridge to Jaeger; not served yet.
+    /// Of Tempo's bridge to Jaeger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tempo_query: Option<String>,
 }

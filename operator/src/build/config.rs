@@ -1,21 +1,25 @@
-//! The ConfigMap: `tempo.yaml` in the types that the workload parses, the frontend's copy, and limits per tenant.
+//! The ConfigMaps: `tempo.yaml` in the shape that the workload reads, the frontend's copy, the bridge to Jaeger's,
+//! and limits per tenant.
+
+mod monolith;
+mod overrides;
+mod stack;
+mod tls;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use vivace_config::{
-    Compaction, CompactionLimits, Compactor, Config, Distributor, Duration, FrontendSearch, FrontendWorker,
-    Ingester, IngestionLimits, Lifecycler, Limits, Local, Many, Memberlist, Otlp, OtlpGrpc, OtlpHttp,
-    OtlpProtocols, Overrides, Querier, QueryFrontend, ReadLimits, Receivers, S3, Server, Size, Storage,
-    Switch, Trace, UsageReport, Wal,
-};
+use vivace_config::Duration;
 
-use super::ingester;
+pub(crate) use tls::{CA_FILE, CA_PATH, CERT_FILE, KEY_FILE, SERVER_PATH};
+
 use crate::{
     names::Identity,
-    validate::{Stack, TenantOverrides},
+    platform::{Feature, Platform},
+    role::Role,
+    validate::{Access, AzureCredentials, Common, Jaeger, Monolith, S3, Stack},
 };
 
 /// Key of the configuration of all components but the frontend.
@@ -24,53 +28,94 @@ pub(crate) const KEY: &str = "tempo.yaml";
 pub(crate) const QUERY_FRONTEND_KEY: &str = "tempo-query-frontend.yaml";
 /// Key of the limits per tenant, which are read again while the workloads run.
 pub(crate) const OVERRIDES_KEY: &str = "overrides.yaml";
+/// Key of the configuration of the bridge to Jaeger.
+pub(crate) const TEMPO_QUERY_KEY: &str = "tempo-query.yaml";
 /// Where the storage's certificate authority is mounted.
 pub(crate) const STORAGE_CA_PATH: &str = "/var/run/tls/storage/ca";
 /// Where the client certificate for the storage is mounted.
 pub(crate) const STORAGE_CERT_PATH: &str = "/var/run/tls/storage/cert";
+/// Where the authority of a receiver's clients is mounted.
+pub(crate) const RECEIVER_CA_PATH: &str = "/var/run/ca-receiver";
+/// Where the certificate of a receiver is mounted.
+pub(crate) const RECEIVER_CERT_PATH: &str = "/var/run/tls/receiver";
+/// In which requests carry their tenant.
+pub(crate) const TENANT_HEADER: &str = "x-scope-orgid";
 
-/// `${…}` is filled in by the process, from its pod's environment.
-const POD_ADDRESS: &str = "${HASH_RING_INSTANCE_ADDR}";
-/// Bytes of the longest message between roles.
-const MESSAGE_LIMIT: Size = Size(4_194_304);
-
-/// The text of each file.
+/// The files of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rendered {
-    pub(crate) tempo: String,
-    pub(crate) query_frontend: String,
-    pub(crate) overrides: String,
+    pub(crate) files: BTreeMap<String, String>,
     /// Changes with what only a restart makes effective.
     pub(crate) hash: String,
+    /// As `hash`, for the bridge to Jaeger.
+    pub(crate) tempo_query_hash: Option<String>,
 }
 
 /// Renders the files of a stack.
 pub(crate) fn render(stack: &Stack) -> Rendered {
-    let mut tree = serde_json::to_value(config(stack)).unwrap_or_default();
-    if let Some(extra) = &stack.extra_config {
-        merge(&mut tree, extra);
+    let extra = stack.common.extra_config.as_ref();
+    let tempo = tempo_yaml(stack, extra);
+    let frontend = yaml(with_extra(stack::query_frontend(stack), extra));
+    let mut files = BTreeMap::from([
+        (QUERY_FRONTEND_KEY.to_owned(), frontend),
+        (OVERRIDES_KEY.to_owned(), yaml(overrides::file(stack))),
+    ]);
+    let server = stack.common.host(&stack.common.identity.role(Role::QueryFrontend));
+    rendered(files_with(&mut files, &stack.common, tempo, Some(&server)))
+}
+
+/// Renders the files of a monolithic stack.
+pub(crate) fn render_monolithic(monolith: &Monolith) -> Rendered {
+    let tempo = monolithic_yaml(monolith, monolith.common.extra_config.as_ref());
+    rendered(files_with(&mut BTreeMap::new(), &monolith.common, tempo, None))
+}
+
+fn files_with(
+    files: &mut BTreeMap<String, String>,
+    common: &Common,
+    tempo: String,
+    server: Option<&str>,
+) -> BTreeMap<String, String> {
+    files.insert(KEY.to_owned(), tempo);
+    if let Some(jaeger) = &common.jaeger {
+        files.insert(TEMPO_QUERY_KEY.to_owned(), yaml(tempo_query(jaeger, common, server)));
     }
-    let tempo = serde_yaml::to_string(&tree).unwrap_or_default();
-    let overrides = serde_yaml::to_string(&overrides(stack)).unwrap_or_default();
-    Rendered {
-        hash: format!("{:x}", Sha256::digest(tempo.as_bytes())),
-        query_frontend: tempo.clone(),
-        tempo,
-        overrides,
-    }
+    std::mem::take(files)
+}
+
+fn rendered(files: BTreeMap<String, String>) -> Rendered {
+    let hash = |key: &str| files.get(key).map(|text| format!("{:x}", Sha256::digest(text.as_bytes())));
+    Rendered { hash: hash(KEY).unwrap_or_default(), tempo_query_hash: hash(TEMPO_QUERY_KEY), files }
+}
+
+/// `tempo.yaml` of a stack with an extra configuration laid over it.
+pub(crate) fn tempo_yaml(stack: &Stack, extra: Option<&Value>) -> String {
+    yaml(with_extra(stack::tempo(stack), extra))
+}
+
+/// `tempo.yaml` of a monolithic stack with an extra configuration laid over it.
+pub(crate) fn monolithic_yaml(monolith: &Monolith, extra: Option<&Value>) -> String {
+    yaml(with_extra(monolith::tempo(monolith), extra))
 }
 
 /// The ConfigMap that holds the files.
-pub(crate) fn config_map(identity: &Identity, rendered: &Rendered) -> ConfigMap {
+pub(crate) fn config_map(identity: &Identity, name: String, rendered: &Rendered) -> ConfigMap {
     ConfigMap {
-        metadata: identity.meta(identity.base(), identity.labels("config")),
-        data: Some(BTreeMap::from([
-            (KEY.to_owned(), rendered.tempo.clone()),
-            (QUERY_FRONTEND_KEY.to_owned(), rendered.query_frontend.clone()),
-            (OVERRIDES_KEY.to_owned(), rendered.overrides.clone()),
-        ])),
+        metadata: identity.meta(name, identity.labels("config")),
+        data: Some(rendered.files.clone()),
         ..ConfigMap::default()
     }
+}
+
+fn yaml(tree: Value) -> String {
+    serde_yaml::to_string(&tree).unwrap_or_default()
+}
+
+fn with_extra(mut tree: Value, extra: Option<&Value>) -> Value {
+    if let Some(extra) = extra {
+        merge(&mut tree, extra);
+    }
+    tree
 }
 
 /// Lays one tree over another: maps are merged, everything else is replaced.
@@ -90,189 +135,75 @@ pub(crate) fn merge(below: &mut Value, above: &Value) {
     }
 }
 
-fn config(stack: &Stack) -> Config {
-    let identity = &stack.identity;
-    let address = || stack.ring.pod_ip.then(|| POD_ADDRESS.to_owned());
-    Config {
-        compactor: Compactor {
-            compaction: Compaction { block_retention: Some(stack.retention), ..Compaction::default() },
-            ring: ring(stack, None),
-            ..Compactor::default()
-        },
-        distributor: Distributor {
-            receivers: receivers(),
-            ring: match address() {
-                Some(address) => json!({"kvstore": {"store": "memberlist"}, "instance_addr": address}),
-                None => json!({"kvstore": {"store": "memberlist"}}),
-            },
-            ..Distributor::default()
-        },
-        ingester: Ingester {
-            lifecycler: Lifecycler {
-                ring: json!({
-                    "kvstore": {"store": "memberlist"},
-                    "replication_factor": stack.replication_factor,
-                }),
-                address: address(),
-                enable_inet6: stack.ring.ipv6,
-                tokens_file_path: Some("/var/tempo/tokens.json".to_owned()),
-                ..Lifecycler::default()
-            },
-            max_block_duration: Some(Duration::from_secs(600)),
-            ..Ingester::default()
-        },
-        memberlist: Memberlist {
-            abort_if_cluster_join_fails: Some(false),
-            join_members: Many(vec![identity.gossip()]),
-            advertise_addr: address(),
-            ..Memberlist::default()
-        },
-        multitenancy_enabled: Some(stack.multitenancy),
-        overrides: global_limits(stack),
-        querier: Querier {
-            max_concurrent_queries: Some(20),
-            frontend_worker: FrontendWorker {
-                frontend_address: Some(format!("{}:9095", identity.discovery())),
-                ..FrontendWorker::default()
-            },
-            ..Querier::default()
-        },
-        query_frontend: QueryFrontend { search: search(stack), ..QueryFrontend::default() },
-        server: server(stack),
-        storage: storage(stack),
-        usage_report: UsageReport { reporting_enabled: Some(false), ..UsageReport::default() },
-        ..Config::default()
-    }
+/// A map without the keys that have no value.
+fn map<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
+    let there = entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    Value::Object(there.collect::<Map<_, _>>())
 }
 
-fn ring(stack: &Stack, replication_factor: Option<u32>) -> Value {
-    let mut ring = json!({"kvstore": {"store": "memberlist"}});
-    if let Some(factor) = replication_factor {
-        ring["replication_factor"] = factor.into();
-    }
-    if let Some(ipv6) = stack.ring.ipv6 {
-        ring["enable_inet6"] = ipv6.into();
-    }
-    ring
+fn text(duration: Duration) -> Value {
+    duration.to_string().into()
 }
 
-/// All the peer's receivers. Whatever the workload does not serve, it says at its start.
-fn receivers() -> Receivers {
-    let endpoint = |port: u16| json!({"endpoint": format!("0.0.0.0:{port}")});
-    Receivers {
-        jaeger: Switch(Some(json!({"protocols": {
-            "thrift_http": endpoint(14268),
-            "thrift_binary": endpoint(6832),
-            "thrift_compact": endpoint(6831),
-            "grpc": endpoint(14250),
-        }}))),
-        zipkin: Switch(Some(endpoint(9411))),
-        otlp: Switch(Some(Otlp {
-            protocols: OtlpProtocols {
-                grpc: Switch(Some(OtlpGrpc {
-                    endpoint: Some("0.0.0.0:4317".to_owned()),
-                    ..OtlpGrpc::default()
-                })),
-                http: Switch(Some(OtlpHttp {
-                    endpoint: Some("0.0.0.0:4318".to_owned()),
-                    ..OtlpHttp::default()
-                })),
-            },
-        })),
-        ..Receivers::default()
-    }
+/// `storage.trace` but for the local directories.
+fn access(access: &Access) -> [(&'static str, Option<Value>); 4] {
+    let (backend, s3, azure, gcs) = match access {
+        Access::S3(bucket) => ("s3", Some(s3(bucket)), None, None),
+        Access::Azure { container, credentials } => {
+            let federated = matches!(credentials, AzureCredentials::Token { .. }).then_some(true.into());
+            let managed = matches!(credentials, AzureCredentials::Ambient).then_some(true.into());
+            let azure = map([
+                ("container_name", Some(container.clone().into())),
+                ("use_federated_token", federated),
+                ("use_managed_identity", managed),
+            ]);
+            ("azure", None, Some(azure), None)
+        }
+        Access::Gcs { bucket, .. } => ("gcs", None, None, Some(json!({"bucket_name": bucket}))),
+    };
+    [("backend", Some(backend.into())), ("s3", s3), ("azure", azure), ("gcs", gcs)]
 }
 
-fn search(stack: &Stack) -> FrontendSearch {
-    FrontendSearch {
-        concurrent_jobs: Some(2000),
-        default_result_limit: Some(stack.search.default_result_limit),
-        max_result_limit: Some(stack.search.max_result_limit).filter(|limit| *limit > 0),
-        max_duration: Some(stack.search.max_duration),
-        max_spans_per_span_set: Some(0),
-        ..FrontendSearch::default()
-    }
+fn s3(bucket: &S3) -> Value {
+    let tls = bucket.tls.clone();
+    let client = |file: &str| {
+        let there = tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        there.then(|| Value::from(format!("{STORAGE_CERT_PATH}/{file}")))
+    };
+    let ca = tls.as_ref().and_then(|tls| tls.ca.as_ref());
+    map([
+        ("endpoint", Some(bucket.endpoint.clone().into())),
+        ("bucket", Some(bucket.bucket.clone().into())),
+        ("insecure", Some(bucket.insecure.into())),
+        ("region", bucket.region.clone().map(Value::from)),
+        ("tls_ca_path", ca.map(|(_, key)| format!("{STORAGE_CA_PATH}/{key}").into())),
+        ("tls_cert_path", client("tls.crt")),
+        ("tls_key_path", client("tls.key")),
+        ("tls_min_version", tls.as_ref().map(|tls| tls.min_version.clone().into())),
+        (
+            "tls_cipher_suites",
+            tls.as_ref().filter(|tls| !tls.cipher_suites.is_empty()).map(|tls| tls.cipher_suites.join(",").into()),
+        ),
+    ])
 }
 
-fn server(stack: &Stack) -> Server {
-    Server {
-        // The upload at the end may take what the kubelet grants, less what ending the process takes.
-        graceful_shutdown_timeout: Some(Duration::from_secs(u64::from(ingester::GRACE_SECONDS) - 10)),
-        grpc_server_max_recv_msg_size: Some(MESSAGE_LIMIT),
-        grpc_server_max_send_msg_size: Some(MESSAGE_LIMIT),
-        http_listen_port: Some(3200),
-        http_server_read_timeout: Some(stack.timeout),
-        http_server_write_timeout: Some(stack.timeout),
-        log_format: Some("logfmt".to_owned()),
-        ..Server::default()
+/// What the bridge to Jaeger is told. `server` is the name in the certificate of the stack, where it is not its own
+/// pod that it asks.
+fn tempo_query(jaeger: &Jaeger, common: &Common, server: Option<&str>) -> Value {
+    let mut tree = json!({
+        "address": "0.0.0.0:7777",
+        "backend": "localhost:3200",
+        "tenant_header_key": TENANT_HEADER,
+        "services_query_duration": text(jaeger.services_query_duration),
+        "find_traces_concurrent_requests": jaeger.concurrent_requests,
+    });
+    if common.gateway.is_some() && common.platform.has(Feature::HttpEncryption) {
+        merge(&mut tree, &tls::client(&common.platform, server, true));
     }
+    tree
 }
 
-fn storage(stack: &Stack) -> Storage {
-    let tls = stack.storage.tls.clone().unwrap_or_default();
-    let client = |file: &str| tls.client.is_some().then(|| format!("{STORAGE_CERT_PATH}/{file}"));
-    Storage {
-        trace: Trace {
-            backend: Some("s3".to_owned()),
-            blocklist_poll: Some(Duration::from_secs(300)),
-            s3: S3 {
-                endpoint: Some(stack.storage.endpoint.clone()),
-                bucket: Some(stack.storage.bucket.clone()),
-                insecure: Some(stack.storage.insecure),
-                tls_ca_path: tls.ca.as_ref().map(|(_, key)| format!("{STORAGE_CA_PATH}/{key}")),
-                tls_cert_path: client("tls.crt"),
-                tls_key_path: client("tls.key"),
-                tls_min_version: tls.min_version.clone(),
-                tls_cipher_suites: (!tls.cipher_suites.is_empty()).then(|| tls.cipher_suites.join(",")),
-                ..S3::default()
-            },
-            local: Local { path: Some("/var/tempo/traces".to_owned()) },
-            wal: Wal { path: Some("/var/tempo/wal".to_owned()), ..Wal::default() },
-            ..Trace::default()
-        },
-    }
-}
-
-/// The flat notation, which every supported version reads.
-fn global_limits(stack: &Stack) -> Overrides {
-    let limits = &stack.limits;
-    Overrides {
-        ingestion_burst_size_bytes: limits.burst_bytes.map(Size),
-        ingestion_rate_limit_bytes: limits.rate_bytes.map(Size),
-        max_bytes_per_trace: limits.bytes_per_trace.map(Size),
-        max_traces_per_user: limits.traces_per_user,
-        max_bytes_per_tag_values_query: limits.bytes_per_tag_values.map(Size),
-        max_search_duration: limits.search_duration,
-        per_tenant_override_config: (!stack.tenants.is_empty()).then(|| format!("/conf/{OVERRIDES_KEY}")),
-        ..Overrides::default()
-    }
-}
-
-fn overrides(stack: &Stack) -> Value {
-    if stack.tenants.is_empty() {
-        return json!({"overrides": null});
-    }
-    let tenants: BTreeMap<&str, Limits> =
-        stack.tenants.iter().map(|(tenant, set)| (tenant.as_str(), tenant_limits(set))).collect();
-    json!({"overrides": tenants})
-}
-
-fn tenant_limits(set: &TenantOverrides) -> Limits {
-    let limits = &set.limits;
-    Limits {
-        ingestion: IngestionLimits {
-            burst_size_bytes: limits.burst_bytes.map(Size),
-            rate_limit_bytes: limits.rate_bytes.map(Size),
-            max_traces_per_user: limits.traces_per_user,
-            max_bytes_per_trace: limits.bytes_per_trace.map(Size),
-            ..IngestionLimits::default()
-        },
-        read: ReadLimits {
-            max_bytes_per_tag_values_query: limits.bytes_per_tag_values.map(Size),
-            max_search_duration: limits.search_duration,
-            ..ReadLimits::default()
-        },
-        compaction: CompactionLimits { block_retention: set.retention, ..CompactionLimits::default() },
-        ..Limits::default()
-    }
+/// Whether connections inside a stack are by TLS at all.
+pub(crate) fn is_encrypted(platform: &Platform) -> bool {
+    platform.has(Feature::HttpEncryption) || platform.has(Feature::GrpcEncryption)
 }

@@ -3,6 +3,8 @@
 //! Names and rules are the peer's, mended where it cuts off what it should let through: IPv6 storage, and DNS that
 //! is not served by pods of kube-system (node-local caches, host processes).
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -14,44 +16,74 @@ use k8s_openapi::{
     },
 };
 
-use super::service::{GOSSIP, GRPC, HTTP, OTHER_RECEIVERS, OTLP_GRPC, OTLP_HTTP, Port};
+use super::service::{
+    GATEWAY_GRPC, GATEWAY_HTTP, GATEWAY_INTERNAL, GOSSIP, GRPC, HTTP, INTERNAL_HTTPS, JAEGER, OAUTH_PROXY,
+    OTHER_RECEIVERS, OTLP_GRPC, OTLP_HTTP, Port,
+};
 use crate::{
     names::{Identity, Labels},
+    platform::Distribution,
     role::Role,
-    validate::Stack,
+    validate::{Gateway, Generator, Login, Stack, port_of},
 };
 
-/// The HTTPS port inside the stack of Tempo's own workloads.
-const INTERNAL_HTTPS: Port = Port { name: "tempo-internal", number: 3101, udp: false };
 const DNS: [Port; 2] =
     [Port { name: "dns-tcp", number: 53, udp: false }, Port { name: "dns", number: 53, udp: true }];
+const OPENSHIFT_DNS: [Port; 2] =
+    [Port { name: "dns-tcp", number: 5353, udp: false }, Port { name: "dns", number: 5353, udp: true }];
 /// Between the roles.
 const PEER_PORTS: [Port; 2] = [GRPC, HTTP];
+/// By which traces are sent where the endpoint names no other.
+const OTLP: [Port; 2] = [OTLP_GRPC, OTLP_HTTP];
 
 /// All policies of a stack, or none where they are turned off.
 pub(crate) fn all(stack: &Stack) -> Vec<NetworkPolicy> {
     if !stack.network_policies {
         return Vec::new();
     }
-    let identity = &stack.identity;
-    vec![
-        dns(identity),
-        compactor(identity),
-        distributor(identity),
+    let identity = &stack.common.identity;
+    let mut all = vec![
+        dns(stack),
+        of_role(identity, Role::Compactor, None, with_tracing(stack, vec![storage()])),
+        distributor(stack),
         gossip(identity),
-        ingester(identity),
+        ingester(stack),
         metrics(identity),
-        querier(identity),
-        query_frontend(identity),
-    ]
+        querier(stack),
+        query_frontend(stack),
+    ];
+    if let Some(given) = &stack.generator {
+        all.push(generator(stack, given));
+    }
+    if let Some(given) = &stack.common.gateway {
+        all.push(gateway(stack, given));
+    }
+    all
 }
 
-fn dns(identity: &Identity) -> NetworkPolicy {
-    let mut peers = vec![NetworkPolicyPeer {
-        namespace_selector: Some(labelled("kubernetes.io/metadata.name", "kube-system")),
-        pod_selector: Some(labelled("k8s-app", "kube-dns")),
+/// Adds the way to where traces of the stack itself go.
+fn with_tracing(stack: &Stack, mut rules: Vec<NetworkPolicyEgressRule>) -> Vec<NetworkPolicyEgressRule> {
+    if let Some(tracing) = &stack.tracing {
+        let own = Port { name: "otlp", number: tracing.port.into(), udp: false };
+        let others = OTLP.iter().all(|port| port.number != own.number).then_some(own);
+        let on: Vec<Port> = OTLP.into_iter().chain(others).collect();
+        rules.push(to(everywhere().to_vec(), &on));
+    }
+    rules
+}
+
+fn dns(stack: &Stack) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let servers = |namespace: &str, key: &str, value: &str| NetworkPolicyPeer {
+        namespace_selector: Some(labelled("kubernetes.io/metadata.name", namespace)),
+        pod_selector: Some(labelled(key, value)),
         ..NetworkPolicyPeer::default()
-    }];
+    };
+    if stack.common.platform.distribution == Distribution::OpenShift {
+        let peers = vec![servers("openshift-dns", "dns.operator.openshift.io/daemonset-dns", "default")];
+        return of_all(identity, "allow-dns-openshift", None, Some(vec![to(peers, &OPENSHIFT_DNS)]));
+    }
+    let mut peers = vec![servers("kube-system", "k8s-app", "kube-dns")];
     peers.extend(everywhere());
     of_all(identity, "allow-dns", None, Some(vec![to(peers, &DNS)]))
 }
@@ -70,7 +102,7 @@ fn gossip(identity: &Identity) -> NetworkPolicy {
     )
 }
 
-/// Monitoring reaches every pod. Elsewhere than on OpenShift, its namespace needs the same label.
+/// Monitoring reaches every pod: OpenShift's by the label of its namespace, any other Prometheus by its own.
 fn metrics(identity: &Identity) -> NetworkPolicy {
     let monitoring = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector {
@@ -83,54 +115,104 @@ fn metrics(identity: &Identity) -> NetworkPolicy {
         }),
         ..NetworkPolicyPeer::default()
     };
-    of_all(identity, "ingress-to-operand-metrics", Some(vec![from(vec![monitoring], &[HTTP])]), None)
+    let prometheus = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        pod_selector: Some(labelled("app.kubernetes.io/name", "prometheus")),
+        ..NetworkPolicyPeer::default()
+    };
+    of_all(identity, "ingress-to-operand-metrics", Some(vec![from(vec![monitoring, prometheus], &[HTTP])]), None)
 }
 
-fn compactor(identity: &Identity) -> NetworkPolicy {
-    of_role(identity, Role::Compactor, None, vec![storage()])
+fn distributor(stack: &Stack) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let ingress = if stack.common.gateway.is_some() {
+        from(vec![role(identity, Role::Gateway)], &OTLP)
+    } else {
+        let ports = [&OTLP[..], &OTHER_RECEIVERS, &[HTTP]].concat();
+        from(vec![any_namespace()], &ports)
+    };
+    let mut egress = vec![to(vec![role(identity, Role::Ingester)], &PEER_PORTS)];
+    if stack.generator.is_some() {
+        egress.push(to(vec![role(identity, Role::MetricsGenerator)], &PEER_PORTS));
+    }
+    of_role(identity, Role::Distributor, Some(vec![ingress]), with_tracing(stack, egress))
 }
 
-fn distributor(identity: &Identity) -> NetworkPolicy {
-    let mut ports = vec![OTLP_GRPC, OTLP_HTTP];
-    ports.extend(OTHER_RECEIVERS);
-    ports.push(HTTP);
-    of_role(
-        identity,
-        Role::Distributor,
-        Some(vec![from(vec![any_namespace()], &ports)]),
-        vec![to(vec![role(identity, Role::Ingester)], &PEER_PORTS)],
-    )
-}
-
-fn ingester(identity: &Identity) -> NetworkPolicy {
+fn ingester(stack: &Stack) -> NetworkPolicy {
+    let identity = &stack.common.identity;
     let callers =
         [Role::Distributor, Role::Querier].map(|caller| from(vec![role(identity, caller)], &PEER_PORTS));
-    of_role(identity, Role::Ingester, Some(callers.to_vec()), vec![storage()])
+    of_role(identity, Role::Ingester, Some(callers.to_vec()), with_tracing(stack, vec![storage()]))
 }
 
-fn querier(identity: &Identity) -> NetworkPolicy {
-    of_role(
-        identity,
-        Role::Querier,
-        Some(vec![from(vec![role(identity, Role::QueryFrontend)], &PEER_PORTS)]),
-        vec![
-            to(vec![role(identity, Role::Ingester)], &PEER_PORTS),
-            to(vec![role(identity, Role::QueryFrontend)], &PEER_PORTS),
-            storage(),
-        ],
-    )
+fn querier(stack: &Stack) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let mut egress = vec![
+        to(vec![role(identity, Role::Ingester)], &PEER_PORTS),
+        to(vec![role(identity, Role::QueryFrontend)], &PEER_PORTS),
+        storage(),
+    ];
+    if stack.generator.is_some() {
+        egress.push(to(vec![role(identity, Role::MetricsGenerator)], &PEER_PORTS));
+    }
+    let ingress = vec![from(vec![role(identity, Role::QueryFrontend)], &PEER_PORTS)];
+    of_role(identity, Role::Querier, Some(ingress), with_tracing(stack, egress))
 }
 
-fn query_frontend(identity: &Identity) -> NetworkPolicy {
-    of_role(
-        identity,
-        Role::QueryFrontend,
-        Some(vec![
-            from(vec![any_namespace()], &PEER_PORTS),
-            from(vec![role(identity, Role::Querier)], &PEER_PORTS),
-        ]),
-        vec![to(vec![role(identity, Role::Querier)], &PEER_PORTS), storage()],
-    )
+fn query_frontend(stack: &Stack) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let jaeger = stack.common.jaeger.as_ref();
+    let mut open: Vec<Port> = jaeger.map_or_else(Vec::new, |_| JAEGER.to_vec());
+    open.extend(jaeger.and_then(|jaeger| jaeger.oauth.as_ref()).map(|_| OAUTH_PROXY));
+    let mut ingress = Vec::new();
+    if stack.common.gateway.is_some() {
+        let ui: &[Port] = if jaeger.is_some() { &JAEGER[1..] } else { &[] };
+        ingress.push(from(vec![role(identity, Role::Gateway)], &[&PEER_PORTS[..], ui].concat()));
+    } else {
+        open.extend(PEER_PORTS);
+    }
+    if !open.is_empty() {
+        ingress.push(from(vec![any_namespace()], &open));
+    }
+    ingress.push(from(vec![role(identity, Role::Querier)], &PEER_PORTS));
+    let egress = vec![to(vec![role(identity, Role::Querier)], &PEER_PORTS), storage()];
+    of_role(identity, Role::QueryFrontend, Some(ingress), with_tracing(stack, egress))
+}
+
+/// It writes to wherever the URLs lead.
+fn generator(stack: &Stack, generator: &Generator) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let callers =
+        [Role::Distributor, Role::Querier].map(|caller| from(vec![role(identity, caller)], &PEER_PORTS));
+    let mut numbers = BTreeSet::from([9090]);
+    numbers.extend(generator.remote_write.iter().filter_map(|url| port_of(url)));
+    let write = to(anybody(), &ports_of(numbers));
+    let egress = with_tracing(stack, vec![write, storage()]);
+    of_role(identity, Role::MetricsGenerator, Some(callers.to_vec()), egress)
+}
+
+/// It asks those who vouch for users, and on OpenShift the API server.
+fn gateway(stack: &Stack, gateway: &Gateway) -> NetworkPolicy {
+    let identity = &stack.common.identity;
+    let public = [GATEWAY_HTTP, GATEWAY_INTERNAL, GATEWAY_GRPC];
+    let ui: &[Port] = if stack.common.jaeger.is_some() { &JAEGER[1..] } else { &[] };
+    let mut issuers = BTreeSet::from([443]);
+    issuers.extend(gateway.tenants.iter().filter_map(|tenant| match &tenant.login {
+        Login::Oidc(keys) => {
+            keys.iter().find(|(key, _)| *key == "issuerURL").and_then(|(_, url)| port_of(url))
+        }
+        Login::OpenShift { .. } => None,
+    }));
+    let mut egress = vec![
+        to(vec![role(identity, Role::Distributor)], &OTLP),
+        to(anybody(), &ports_of(issuers)),
+        to(vec![role(identity, Role::QueryFrontend)], &[&PEER_PORTS[..], ui].concat()),
+    ];
+    for (address, port) in &stack.common.platform.api_server {
+        egress.push(to(vec![host(*address)], &ports_of(BTreeSet::from([*port]))));
+    }
+    let ingress = vec![from(vec![any_namespace()], &public)];
+    of_role(identity, Role::Gateway, Some(ingress), with_tracing(stack, egress))
 }
 
 /// A policy for one component.
@@ -140,8 +222,7 @@ fn of_role(
     ingress: Option<Vec<NetworkPolicyIngressRule>>,
     egress: Vec<NetworkPolicyEgressRule>,
 ) -> NetworkPolicy {
-    let labels = identity.labels(role.as_str());
-    policy(identity, role.as_str(), labels, ingress, Some(egress))
+    policy(identity, identity.role(role), identity.labels(role.as_str()), ingress, Some(egress))
 }
 
 /// A policy for every pod of the stack.
@@ -151,12 +232,12 @@ fn of_all(
     ingress: Option<Vec<NetworkPolicyIngressRule>>,
     egress: Option<Vec<NetworkPolicyEgressRule>>,
 ) -> NetworkPolicy {
-    policy(identity, suffix, identity.instance_labels(), ingress, egress)
+    policy(identity, identity.object(suffix), identity.instance_labels(), ingress, egress)
 }
 
 fn policy(
     identity: &Identity,
-    suffix: &str,
+    name: String,
     labels: Labels,
     ingress: Option<Vec<NetworkPolicyIngressRule>>,
     egress: Option<Vec<NetworkPolicyEgressRule>>,
@@ -169,7 +250,7 @@ fn policy(
         types.push("Ingress".to_owned());
     }
     NetworkPolicy {
-        metadata: identity.meta(identity.object(suffix), labels.clone()),
+        metadata: identity.meta(name, labels.clone()),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(select(labels)),
             policy_types: Some(types),
@@ -203,11 +284,29 @@ fn everywhere() -> [NetworkPolicyPeer; 2] {
     })
 }
 
-/// Object storage may be anywhere, at any port.
-fn storage() -> NetworkPolicyEgressRule {
+/// Every address and every pod: some networks do not count pods among addresses.
+fn anybody() -> Vec<NetworkPolicyPeer> {
     let mut peers = everywhere().to_vec();
     peers.push(any_namespace());
-    NetworkPolicyEgressRule { ports: None, to: Some(peers) }
+    peers
+}
+
+/// One address, of either family.
+fn host(address: IpAddr) -> NetworkPolicyPeer {
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: format!("{address}/{bits}"), except: None }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+/// Object storage may be anywhere, at any port.
+fn storage() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { ports: None, to: Some(anybody()) }
+}
+
+fn ports_of(numbers: BTreeSet<u16>) -> Vec<Port> {
+    numbers.into_iter().map(|number| Port { name: "", number: number.into(), udp: false }).collect()
 }
 
 fn ports(ports: &[Port]) -> Vec<NetworkPolicyPort> {

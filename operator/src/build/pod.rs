@@ -1,4 +1,4 @@
-//! The pod of a component: one container, restricted as far as Kubernetes knows how.
+//! The pods of the components that run the workload.
 
 use std::collections::BTreeMap;
 
@@ -6,42 +6,57 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec},
         core::v1::{
-            Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
-            EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, PodSpec,
-            PodTemplateSpec, Probe, SecretKeySelector, SecretVolumeSource, SecurityContext, TCPSocketAction,
-            Volume, VolumeMount, WeightedPodAffinityTerm,
+            Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvVar, PodSpec, PodTemplateSpec,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 
 use super::{
-    config,
-    service::{HTTP, Port},
+    certificates,
+    config::{self, RECEIVER_CA_PATH, RECEIVER_CERT_PATH, Rendered},
+    container::{self, Access, config_volume, empty_volume, from_field, mount, secret_volume, some},
+    jaeger, objects,
+    service::{HTTP, INTERNAL_HTTPS, Port},
 };
 use crate::{
-    api::Quantity,
-    names::{GOSSIP_MEMBER, dns_name},
+    names::{COMPONENT, GOSSIP_MEMBER, INSTANCE, Labels, volume_name},
+    platform::Feature,
     role::Role,
-    validate::{ReplicaRule, Stack},
+    validate::{ReceiverTls, ReplicaRule, Stack},
 };
 
-/// Name of the one container.
+/// Name of the container that runs the workload.
 pub(crate) const CONTAINER: &str = "tempo";
 /// Annotation that changes with the configuration, so that pods roll.
 pub(crate) const CONFIG_HASH: &str = "tempo.grafana.com/config.hash";
-/// Annotation that changes with the credentials, so that pods roll.
+/// Annotation that changes with the credentials and certificates of the storage.
 pub(crate) const CREDENTIALS_HASH: &str = "tempo.grafana.com/storage-credentials.hash";
+/// Annotation that changes with what environment variables come from.
+pub(crate) const ENVIRONMENT_HASH: &str = "tempo.grafana.com/environment.hash";
+/// Seconds that a leaving pod has for cutting and uploading what it holds.
+pub(crate) const GRACE_SECONDS: u16 = 300;
+/// Annotation with the zone of a pod, set when it is known where it runs.
+pub(crate) const ZONE: &str = "tempo.grafana.com/availability-zone";
+/// Annotation that lists the labels of nodes that make up a zone.
+pub(crate) const ZONE_LABELS: &str = "tempo.grafana.com/availability-zone-labels";
+/// Label of pods that want their zone set.
+pub(crate) const ZONE_AWARE: (&str, &str) = ("tempo.grafana.com/zone-aware", "enabled");
 
 const CONFIG_VOLUME: &str = "tempo-conf";
 const SCRATCH_VOLUME: &str = "tempo-tmp-storage";
+const ZONE_VOLUME: &str = "az-annotation";
 const DATA_PATH: &str = "/var/tempo";
 
 /// What all pods of a stack have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) stack: &'a Stack,
-    pub(crate) config_hash: &'a str,
+    pub(crate) rendered: &'a Rendered,
 }
 
 /// What is mounted at `/var/tempo`.
@@ -51,6 +66,39 @@ pub(crate) enum Scratch {
     Empty,
     /// The volume of the claim of this name.
     Claim(&'static str),
+}
+
+/// Volumes of a pod, and where the workload's container mounts them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mounted {
+    pub(super) volumes: Vec<Volume>,
+    pub(super) mounts: Vec<VolumeMount>,
+}
+
+impl Mounted {
+    pub(super) fn add(&mut self, volume: Volume, path: &str, access: Access) {
+        self.mounts.push(mount(&volume.name, path, access));
+        self.push_volume(volume);
+    }
+
+    /// A volume may be mounted twice, and is there once.
+    pub(super) fn push_volume(&mut self, volume: Volume) {
+        if self.volumes.iter().all(|other| other.name != volume.name) {
+            self.volumes.push(volume);
+        }
+    }
+
+    /// Certificate and authority of a receiver.
+    pub(super) fn receiver(&mut self, tls: &ReceiverTls, below: &str) {
+        if let Some((name, _)) = &tls.ca {
+            let path = format!("{RECEIVER_CA_PATH}{below}");
+            self.add(config_volume(&volume_name(name), name), &path, Access::ReadOnly);
+        }
+        let same = tls.ca.as_ref().is_some_and(|(name, _)| *name == tls.secret);
+        let volume = if same { format!("{}-cert", tls.secret) } else { tls.secret.clone() };
+        let path = format!("{RECEIVER_CERT_PATH}{below}");
+        self.add(secret_volume(&volume_name(&volume), &tls.secret), &path, Access::ReadOnly);
+    }
 }
 
 impl Context<'_> {
@@ -64,13 +112,18 @@ impl Context<'_> {
 
     /// A component without state.
     pub(crate) fn deployment(&self, role: Role, ports: &[Port]) -> Deployment {
-        let identity = &self.stack.identity;
+        let template = self.template(role, ports, Scratch::Empty);
+        self.deployment_of(role, template)
+    }
+
+    pub(super) fn deployment_of(&self, role: Role, template: PodTemplateSpec) -> Deployment {
+        let identity = &self.stack.common.identity;
         Deployment {
             metadata: identity.meta(identity.role(role), identity.labels(role.as_str())),
             spec: Some(DeploymentSpec {
                 replicas: self.replicas(role),
                 selector: identity.selector(role),
-                template: self.template(role, ports, Scratch::Empty),
+                template,
                 ..DeploymentSpec::default()
             }),
             ..Deployment::default()
@@ -78,240 +131,222 @@ impl Context<'_> {
     }
 
     pub(crate) fn template(&self, role: Role, ports: &[Port], scratch: Scratch) -> PodTemplateSpec {
+        let mounted = self.mounted(role, scratch);
+        let containers = vec![self.container(role, ports, mounted.mounts)];
+        let mut template = self.template_of(role, containers, mounted.volumes);
         let stack = self.stack;
-        let workload = stack.workloads.get(role);
-        let mut labels = stack.identity.labels(role.as_str());
-        labels.insert(GOSSIP_MEMBER.0.to_owned(), GOSSIP_MEMBER.1.to_owned());
-        let mut annotations = BTreeMap::from([(CONFIG_HASH.to_owned(), self.config_hash.to_owned())]);
-        if role.uses_storage() {
-            annotations.insert(CREDENTIALS_HASH.to_owned(), stack.storage.credentials_hash.clone());
+        if let Some(spec) = &mut template.spec {
+            spec.init_containers = some(self.zone_wait(role));
+            if let (Role::QueryFrontend, Some(ui)) = (role, &stack.common.jaeger) {
+                jaeger::add_to_frontend(spec, stack, ui);
+            }
         }
-        let (volumes, mounts) = self.volumes(role, scratch);
+        template
+    }
+
+    /// A pod of a component, of whatever containers.
+    pub(super) fn template_of(
+        &self,
+        role: Role,
+        containers: Vec<Container>,
+        volumes: Vec<Volume>,
+    ) -> PodTemplateSpec {
+        let common = &self.stack.common;
+        let workload = self.stack.workloads.get(role);
+        let selector = common.identity.selector(role);
         PodTemplateSpec {
             metadata: Some(ObjectMeta {
-                annotations: Some(annotations),
-                labels: Some(labels),
+                annotations: Some(self.annotations(role)),
+                labels: Some(self.labels(role)),
                 ..ObjectMeta::default()
             }),
             spec: Some(PodSpec {
-                affinity: Some(self.spread(role)),
-                containers: vec![self.container(role, ports, mounts)],
+                affinity: Some(container::apart(&selector)),
+                containers,
                 node_selector: (!workload.node_selector.is_empty()).then(|| workload.node_selector.clone()),
                 security_context: Some(workload.pod_security_context.clone()),
-                service_account_name: Some(stack.service_account.as_str().to_owned()),
-                tolerations: (!workload.tolerations.is_empty()).then(|| workload.tolerations.clone()),
+                service_account_name: Some(common.service_account.as_str().to_owned()),
+                tolerations: some(workload.tolerations.clone()),
+                topology_spread_constraints: some(self.spread(role)),
                 volumes: Some(volumes),
                 ..PodSpec::default()
             }),
         }
     }
 
+    fn labels(&self, role: Role) -> Labels {
+        let mut labels = self.stack.common.identity.labels(role.as_str());
+        let mut add = |(key, value): (&str, &str)| labels.insert(key.to_owned(), value.to_owned());
+        if role != Role::Gateway {
+            add(GOSSIP_MEMBER);
+        }
+        if self.has_zones(role) {
+            add(ZONE_AWARE);
+        }
+        labels
+    }
+
+    fn annotations(&self, role: Role) -> BTreeMap<String, String> {
+        let stack = self.stack;
+        let mut all = BTreeMap::from([(CONFIG_HASH.to_owned(), self.rendered.hash.clone())]);
+        let mut add = |key: &str, value: String| all.insert(key.to_owned(), value);
+        if role.uses_storage() {
+            add(CREDENTIALS_HASH, stack.storage.hash.clone());
+        }
+        if role != Role::Gateway
+            && let Some(hash) = &stack.common.environment_hash
+        {
+            add(ENVIRONMENT_HASH, hash.clone());
+        }
+        if role == Role::QueryFrontend
+            && let Some(hash) = &self.rendered.tempo_query_hash
+        {
+            add(jaeger::CONFIG_HASH, hash.clone());
+        }
+        if stack.tracing.is_some() {
+            add("sidecar.opentelemetry.io/inject", "true".to_owned());
+        }
+        if self.has_zones(role) {
+            let keys: Vec<&str> = stack.zones.iter().map(|zone| zone.key.as_str()).collect();
+            add(ZONE_LABELS, keys.join(","));
+        }
+        all
+    }
+
+    fn has_zones(&self, role: Role) -> bool {
+        !self.stack.zones.is_empty() && role != Role::Compactor
+    }
+
+    fn spread(&self, role: Role) -> Vec<TopologySpreadConstraint> {
+        if !self.has_zones(role) {
+            return Vec::new();
+        }
+        let labels = Labels::from([
+            (COMPONENT.to_owned(), role.as_str().to_owned()),
+            (INSTANCE.to_owned(), self.stack.common.identity.name.clone()),
+        ]);
+        let constraint = |zone: &crate::validate::Zone| TopologySpreadConstraint {
+            label_selector: Some(LabelSelector { match_labels: Some(labels.clone()), match_expressions: None }),
+            max_skew: zone.max_skew,
+            topology_key: zone.key.clone(),
+            when_unsatisfiable: "DoNotSchedule".to_owned(),
+            ..TopologySpreadConstraint::default()
+        };
+        self.stack.zones.iter().map(constraint).collect()
+    }
+
+    /// Waits until the zone of the pod is known: the process reads it once, from its environment.
+    fn zone_wait(&self, role: Role) -> Vec<Container> {
+        let image = &self.stack.common.images.operator;
+        if !(self.has_zones(role) && role.knows_its_zone()) || image.is_empty() {
+            return Vec::new();
+        }
+        let path = "/etc/az-annotation";
+        let args = vec!["await-file".to_owned(), format!("{path}/az")];
+        let mut wait = container::container("az-annotation-check", image, args, &[], &Default::default());
+        wait.ports = None;
+        wait.volume_mounts = Some(vec![mount(ZONE_VOLUME, path, Access::Default)]);
+        vec![wait]
+    }
+
     fn container(&self, role: Role, ports: &[Port], mounts: Vec<VolumeMount>) -> Container {
         let stack = self.stack;
+        let encrypted = stack.common.platform.has(Feature::HttpEncryption)
+            && (role != Role::QueryFrontend || stack.common.gateway.is_some());
+        let readiness = if encrypted {
+            container::readiness(IntOrString::Int(INTERNAL_HTTPS.number), "HTTPS")
+        } else {
+            container::readiness(container::named(&HTTP), "HTTP")
+        };
+        let resources = &stack.workloads.get(role).resources;
         Container {
-            name: CONTAINER.to_owned(),
-            image: Some(stack.image.clone()),
-            args: Some(args(role)),
-            env: Some(self.env(role)).filter(|env| !env.is_empty()),
-            env_from: (!stack.env_from.is_empty()).then(|| stack.env_from.clone()),
-            ports: Some(ports.iter().map(|port| port.on_container()).collect()),
-            readiness_probe: Some(readiness()),
-            liveness_probe: Some(liveness()),
-            resources: Some(stack.workloads.get(role).resources.clone()),
-            security_context: Some(restricted()),
+            env: some(self.env(role)),
+            env_from: some(stack.common.env_from.clone()),
+            readiness_probe: Some(readiness),
+            liveness_probe: Some(container::liveness(&HTTP)),
             volume_mounts: Some(mounts),
-            ..Container::default()
+            ..container::container(CONTAINER, &stack.common.images.tempo, self.args(role), ports, resources)
         }
+    }
+
+    fn args(&self, role: Role) -> Vec<String> {
+        let mut args = vec![format!("-target={}", role.as_str())];
+        if role == Role::QueryFrontend {
+            args.push(format!("-config.file=/conf/{}", config::QUERY_FRONTEND_KEY));
+            args.push("-mem-ballast-size-mbs=1024".to_owned());
+        } else {
+            args.push(format!("-config.file=/conf/{}", config::KEY));
+        }
+        args.push("-log.level=info".to_owned());
+        args.push("-config.expand-env=true".to_owned());
+        if role.uses_storage() {
+            args.extend(objects::args(&self.stack.storage));
+        }
+        args
     }
 
     fn env(&self, role: Role) -> Vec<EnvVar> {
         let stack = self.stack;
         let mut env = Vec::new();
         if role.uses_storage() {
-            env.push(from_secret("S3_SECRET_KEY", &stack.storage.secret, "access_key_secret"));
-            env.push(from_secret("S3_ACCESS_KEY", &stack.storage.secret, "access_key_id"));
+            env.extend(objects::env(&stack.storage));
         }
         if stack.ring.pod_ip || stack.ring.ipv6 == Some(true) {
-            env.push(pod_address());
+            env.push(from_field("HASH_RING_INSTANCE_ADDR", "status.podIP"));
         }
-        if let Some(bytes) = self.memory_limit(role) {
-            // For Tempo's own image, which is the other half of a swap; Vivace does not read it.
-            env.push(EnvVar {
-                name: "GOMEMLIMIT".to_owned(),
-                value: Some((bytes / 10 * 8).to_string()),
-                value_from: None,
-            });
+        if self.has_zones(role) && role.knows_its_zone() {
+            env.push(from_field("INSTANCE_AVAILABILITY_ZONE", &format!("metadata.annotations['{ZONE}']")));
         }
-        env.extend(stack.env.iter().cloned());
+        env.extend(container::go_memory_limit(&stack.workloads.get(role).resources));
+        env.extend(container::tracing(stack.tracing.as_ref()));
+        env.extend(stack.common.platform.proxy.iter().cloned());
+        env.extend(stack.common.env.iter().cloned());
         env
     }
 
-    fn memory_limit(&self, role: Role) -> Option<u64> {
-        let limits = self.stack.workloads.get(role).resources.limits.as_ref()?;
-        Quantity::from(limits.get("memory")?.0.as_str()).units()
-    }
-
-    fn volumes(&self, role: Role, scratch: Scratch) -> (Vec<Volume>, Vec<VolumeMount>) {
-        let base = self.stack.identity.base();
-        let mut volumes = vec![config_volume(CONFIG_VOLUME, &base)];
-        let mut mounts = vec![mount(CONFIG_VOLUME, "/conf", Some(true))];
+    fn mounted(&self, role: Role, scratch: Scratch) -> Mounted {
+        let stack = self.stack;
+        let identity = &stack.common.identity;
+        let mut all = Mounted::default();
+        all.add(config_volume(CONFIG_VOLUME, &identity.base()), "/conf", Access::ReadOnly);
         match scratch {
-            Scratch::Empty => {
-                volumes.push(Volume {
-                    name: SCRATCH_VOLUME.to_owned(),
-                    empty_dir: Some(EmptyDirVolumeSource::default()),
-                    ..Volume::default()
-                });
-                mounts.push(mount(SCRATCH_VOLUME, DATA_PATH, None));
-            }
-            Scratch::Claim(name) => mounts.push(mount(name, DATA_PATH, None)),
+            Scratch::Empty => all.add(empty_volume(SCRATCH_VOLUME), DATA_PATH, Access::Default),
+            Scratch::Claim(name) => all.mounts.push(mount(name, DATA_PATH, Access::Default)),
         }
-        let tls = self.stack.storage.tls.clone().unwrap_or_default();
+        if role == Role::QueryFrontend && stack.common.jaeger.is_some() {
+            all.volumes.push(empty_volume(jaeger::SCRATCH_VOLUME));
+        }
+        if self.has_zones(role) && role.knows_its_zone() {
+            all.volumes.push(zone_volume());
+        }
         if role.uses_storage() {
-            let ca = tls.ca.map(|(name, _)| name);
-            if let Some(name) = &ca {
-                volumes.push(config_volume(&dns_name(name), name));
-                mounts.push(mount(&dns_name(name), config::STORAGE_CA_PATH, Some(true)));
-            }
-            if let Some(name) = &tls.client {
-                // A Secret may be called as the ConfigMap is, two volumes may not.
-                let volume = if ca.as_ref() == Some(name) { format!("{name}-cert") } else { name.clone() };
-                let volume = dns_name(&volume);
-                volumes.push(Volume {
-                    name: volume.clone(),
-                    secret: Some(SecretVolumeSource {
-                        secret_name: Some(name.clone()),
-                        ..SecretVolumeSource::default()
-                    }),
-                    ..Volume::default()
-                });
-                mounts.push(mount(&volume, config::STORAGE_CERT_PATH, Some(true)));
-            }
+            let (volumes, mounts) = objects::volumes(&stack.storage, identity);
+            all.volumes.extend(volumes);
+            all.mounts.extend(mounts);
         }
-        (volumes, mounts)
-    }
-
-    /// Pods of one component keep away from each other, by node and by zone, where that is possible.
-    fn spread(&self, role: Role) -> Affinity {
-        let term = |weight: i32, key: &str| WeightedPodAffinityTerm {
-            weight,
-            pod_affinity_term: PodAffinityTerm {
-                label_selector: Some(self.stack.identity.selector(role)),
-                topology_key: key.to_owned(),
-                ..PodAffinityTerm::default()
-            },
-        };
-        Affinity {
-            pod_anti_affinity: Some(PodAntiAffinity {
-                preferred_during_scheduling_ignored_during_execution: Some(vec![
-                    term(100, "kubernetes.io/hostname"),
-                    term(75, "topology.kubernetes.io/zone"),
-                ]),
-                ..PodAntiAffinity::default()
-            }),
-            ..Affinity::default()
+        if config::is_encrypted(&stack.common.platform) {
+            let (volumes, mounts) = certificates::volumes(identity, Some(role));
+            all.volumes.extend(volumes);
+            all.mounts.extend(mounts);
         }
+        if let (Role::Distributor, Some(tls)) = (role, &stack.receiver_tls) {
+            all.receiver(tls, "");
+        }
+        all
     }
 }
 
-fn args(role: Role) -> Vec<String> {
-    let mut args = vec![format!("-target={}", role.as_str())];
-    if role == Role::QueryFrontend {
-        args.push(format!("-config.file=/conf/{}", config::QUERY_FRONTEND_KEY));
-        args.push("-mem-ballast-size-mbs=1024".to_owned());
-    } else {
-        args.push(format!("-config.file=/conf/{}", config::KEY));
-    }
-    args.push("-log.level=info".to_owned());
-    args.push("-config.expand-env=true".to_owned());
-    if role.uses_storage() {
-        args.push("--storage.trace.s3.secret_key=$(S3_SECRET_KEY)".to_owned());
-        args.push("--storage.trace.s3.access_key=$(S3_ACCESS_KEY)".to_owned());
-    }
-    args
-}
-
-/// Asked every second from the start: a stack is Ready as soon as its pods are.
-fn readiness() -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some("/ready".to_owned()),
-            port: IntOrString::String(HTTP.name.to_owned()),
-            scheme: Some("HTTP".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(1),
-        timeout_seconds: Some(1),
-        failure_threshold: Some(3),
-        ..Probe::default()
-    }
-}
-
-/// Only a process that no longer takes connections is restarted: `/ready` says no during a replay, and that is
-/// no reason.
-fn liveness() -> Probe {
-    Probe {
-        tcp_socket: Some(TCPSocketAction {
-            port: IntOrString::String(HTTP.name.to_owned()),
-            ..TCPSocketAction::default()
-        }),
-        initial_delay_seconds: Some(30),
-        period_seconds: Some(10),
-        timeout_seconds: Some(5),
-        failure_threshold: Some(6),
-        ..Probe::default()
-    }
-}
-
-fn restricted() -> SecurityContext {
-    SecurityContext {
-        allow_privilege_escalation: Some(false),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-        read_only_root_filesystem: Some(true),
-        ..SecurityContext::default()
-    }
-}
-
-fn mount(name: &str, path: &str, read_only: Option<bool>) -> VolumeMount {
-    VolumeMount { name: name.to_owned(), mount_path: path.to_owned(), read_only, ..VolumeMount::default() }
-}
-
-fn config_volume(volume: &str, config_map: &str) -> Volume {
+fn zone_volume() -> Volume {
     Volume {
-        name: volume.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: config_map.to_owned(),
-            ..ConfigMapVolumeSource::default()
+        name: ZONE_VOLUME.to_owned(),
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                field_ref: Some(container::field(&format!("metadata.annotations['{ZONE}']"))),
+                path: "az".to_owned(),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+            ..DownwardAPIVolumeSource::default()
         }),
         ..Volume::default()
-    }
-}
-
-fn from_secret(variable: &str, secret: &str, key: &str) -> EnvVar {
-    EnvVar {
-        name: variable.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.to_owned(),
-                key: key.to_owned(),
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-    }
-}
-
-fn pod_address() -> EnvVar {
-    EnvVar {
-        name: "HASH_RING_INSTANCE_ADDR".to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: Some("v1".to_owned()),
-                field_path: "status.podIP".to_owned(),
-            }),
-            ..EnvVarSource::default()
-        }),
     }
 }

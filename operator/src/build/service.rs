@@ -5,7 +5,10 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::names::{Identity, Labels};
+use crate::{
+    names::{Identity, Labels},
+    role::Role,
+};
 
 /// A named port of a container or a Service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,21 @@ pub(crate) const HTTP: Port = tcp("http", 3200);
 pub(crate) const GRPC: Port = tcp("grpc", 9095);
 /// Kept for Tempo's own workloads, which balance over it.
 pub(crate) const GRPC_LB: Port = tcp("grpclb", 9096);
+/// The API again, by TLS and for the kubelet, which has no certificate to show.
+pub(crate) const INTERNAL_HTTPS: Port = tcp("tempo-internal", 3101);
+/// Jaeger's query: gRPC, user interface, metrics.
+pub(crate) const JAEGER: [Port; 3] =
+    [tcp("jaeger-grpc", 16685), tcp("jaeger-ui", 16686), tcp("jaeger-metrics", 16687)];
+/// Between Jaeger's query and the bridge.
+pub(crate) const BRIDGE: Port = tcp("proxy-grpc", 7777);
+/// OpenShift's proxy before a user interface.
+pub(crate) const OAUTH_PROXY: Port = tcp("oauth-proxy", 8443);
+/// The gateway: gRPC, health and metrics, HTTP.
+pub(crate) const GATEWAY_GRPC: Port = tcp("grpc-public", 8090);
+pub(crate) const GATEWAY_INTERNAL: Port = tcp("internal", 8081);
+pub(crate) const GATEWAY_HTTP: Port = tcp("public", 8080);
+/// The gateway's policy agent.
+pub(crate) const OPA: [Port; 2] = [tcp("opa-http", 8082), tcp("opa-metrics", 8083)];
 /// Gossip.
 pub(crate) const GOSSIP: Port = tcp("http-memberlist", 7946);
 pub(crate) const OTLP_HTTP: Port = tcp("otlp-http", 4318);
@@ -67,12 +85,23 @@ impl Port {
     }
 }
 
+/// The Service of a component.
+pub(crate) fn of_role(identity: &Identity, role: Role, ports: &[Port]) -> Service {
+    let selector = identity.labels(role.as_str());
+    named(identity, identity.role(role), role.as_str(), selector, ports)
+}
+
 /// A Service with an address of its own.
-pub(crate) fn service(identity: &Identity, component: &str, ports: &[Port]) -> Service {
-    let labels = identity.labels(component);
+pub(crate) fn named(
+    identity: &Identity,
+    name: String,
+    component: &str,
+    selector: Labels,
+    ports: &[Port],
+) -> Service {
     Service {
-        metadata: identity.meta(identity.object(component), labels.clone()),
-        spec: Some(spec(labels, ports)),
+        metadata: identity.meta(name, identity.labels(component)),
+        spec: Some(spec(selector, ports)),
         ..Service::default()
     }
 }
@@ -88,6 +117,12 @@ pub(crate) fn headless(identity: &Identity, component: &str, selector: Labels, p
         }),
         ..Service::default()
     }
+}
+
+/// Has OpenShift make a certificate for the Service, in a Secret of this name.
+pub(super) fn serve_with(service: &mut Service, secret: &str) {
+    let annotations = service.metadata.annotations.get_or_insert_default();
+    annotations.insert("service.beta.openshift.io/serving-cert-secret-name".to_owned(), secret.to_owned());
 }
 
 fn spec(selector: Labels, ports: &[Port]) -> ServiceSpec {

@@ -1,14 +1,28 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::fixture::stack;
+use crate::{
+    fixture::{checked, facts, monolithic, openshift, plain, platform, resource, stack},
+    platform::Platform,
+    validate::validate,
+};
 
 /// The objects of a stack, by `Kind/name`.
 fn objects(spec: &str) -> Vec<(String, Value)> {
-    let stack = stack(spec);
-    let ordered = build(&stack).into_ordered(&stack).expect("objects are JSON");
+    labelled(build(&stack(spec)))
+}
+
+fn labelled(prepared: Prepared) -> Vec<(String, Value)> {
+    let ordered = prepared.into_ordered().expect("objects are JSON");
     let label = |desired: &Desired| format!("{}/{}", desired.kind.as_str(), desired.name);
     ordered.into_iter().map(|desired| (label(&desired), desired.object)).collect()
+}
+
+/// As `object`, on some platform.
+fn object_on(platform: &Platform, spec: &str, label: &str) -> Value {
+    let valid = validate(&resource(spec), &facts(), platform).expect("the stack is sound");
+    let found = labelled(build(&valid)).into_iter().find(|(name, _)| name == label);
+    found.unwrap_or_else(|| panic!("there is no {label}")).1
 }
 
 fn object(spec: &str, label: &str) -> Value {
@@ -193,7 +207,7 @@ fn replicas_are_written_only_where_the_resource_says_them() {
 #[test]
 fn only_a_number_of_pods_that_the_resource_names_is_kept_from_autoscalers() {
     let stack = stack("  size: 1x.pico\n  template: {querier: {replicas: 3}}");
-    let ordered = build(&stack).into_ordered(&stack).expect("objects are JSON");
+    let ordered = build(&stack).into_ordered().expect("objects are JSON");
     let may =
         |name: &str| ordered.iter().find(|desired| desired.name == name && desired.kind >= Kind::StatefulSet);
     assert_eq!(may("tempo-shop-querier").map(|desired| desired.may_be_scaled), Some(false));
@@ -223,13 +237,22 @@ fn the_configuration_of_the_smallest_stack_is_this() {
 
 #[test]
 fn the_workload_reads_the_configuration_without_a_complaint() {
-    let all = "  limits: {global: {ingestion: {maxBytesPerTrace: 5}, query: {maxSearchDuration: 12h}}}\n  \
+    let all = "  template: {queryFrontend: {mcpServer: {enabled: true}}, metricsGenerator: {enabled: true, remoteWriteURLs: ['http://p:9090/w']}}\n  \
+               replicationZones: [{topologyKey: z}]\n  \
+               limits: {global: {ingestion: {maxBytesPerTrace: 5}, query: {maxSearchDuration: 12h}}}\n  \
                hashRing: {memberlist: {enableIPv6: true, instanceAddrType: podIP}}\n  \
                storage: {secret: {name: b, type: s3}, tls: {enabled: true, caName: ca, certName: c}}";
-    for spec in ["", all] {
-        let map = object(spec, "ConfigMap/tempo-shop");
-        let text = map["data"]["tempo.yaml"].as_str().expect("the file is text");
-        let loaded = vivace_config::load(text, &[]).expect("the workload reads it");
+    for (platform, spec) in [(plain(), ""), (platform(""), all), (openshift(), all)] {
+        let map = object_on(&platform, spec, "ConfigMap/tempo-shop");
+        for file in ["tempo.yaml", "tempo-query-frontend.yaml"] {
+            let text = map["data"][file].as_str().expect("the file is text");
+            let loaded = vivace_config::load(text, &[]).expect("the workload reads it");
+            assert_eq!(loaded.warnings, []);
+        }
+    }
+    for spec in ["{}", "{query: {mcpServer: {enabled: true}}, storage: {traces: {backend: s3, s3: {secret: b}}}}"] {
+        let valid = monolithic(spec, &platform("")).expect("it is sound");
+        let loaded = vivace_config::load(&config::monolithic_yaml(&valid, None), &[]).expect("the workload reads it");
         assert_eq!(loaded.warnings, []);
     }
 }
@@ -318,4 +341,217 @@ fn policies_reach_storage_and_name_servers_by_either_family() {
 fn policies_can_be_turned_off() {
     let all = objects("  networkPolicy: {enabled: false}");
     assert!(all.iter().all(|(label, _)| !label.starts_with("NetworkPolicy/")));
+}
+
+const TENANTS: &str = "  tenants:\n    mode: static\n    authentication: [{tenantName: dev, tenantId: d1, oidc: {issuerURL: 'https://id:8443/x', secret: {name: oidc}}}]\n    \
+    authorization: {roles: [{name: r, resources: [traces], tenants: [dev], permissions: [read]}], roleBindings: [{name: b, roles: [r], subjects: [{kind: user, name: u}]}]}\n";
+
+/// Objects of a stack behind the gateway.
+fn behind_gateway(platform: &Platform, template: &str) -> Vec<(String, Value)> {
+    let mut facts = facts();
+    facts.secrets.insert("oidc".to_owned(), crate::fixture::contents(&[("clientID", "me")]));
+    let spec = format!("{TENANTS}  template: {{gateway: {{enabled: true{template}}}}}");
+    labelled(build(&validate(&resource(&spec), &facts, platform).expect("the stack is sound")))
+}
+
+fn find(all: &[(String, Value)], label: &str) -> Value {
+    all.iter().find(|(name, _)| name == label).unwrap_or_else(|| panic!("there is no {label}")).1.clone()
+}
+
+// The numbers are those of the list of defects of Grafana's operator, `operator.md` section 7.
+
+#[test]
+fn defect_3_an_address_of_the_api_server_is_one_address_in_either_family() {
+    let mut platform = platform("");
+    platform.api_server = vec![
+        ("10.0.0.1".parse().expect("an address"), 6443),
+        ("fd00::1".parse().expect("an address"), 6443),
+    ];
+    let policy = find(&behind_gateway(&platform, ""), "NetworkPolicy/tempo-shop-gateway").to_string();
+    assert!(policy.contains("10.0.0.1/32") && policy.contains("fd00::1/128"), "{policy}");
+    assert!(!policy.contains("fd00::1/32"), "{policy}");
+}
+
+#[test]
+fn defect_3_policies_are_owned_and_storage_may_be_reached_by_ipv6() {
+    for (label, object) in objects("") {
+        if label.starts_with("NetworkPolicy/") {
+            assert_eq!(object["metadata"]["ownerReferences"][0]["controller"], true, "{label}");
+        }
+    }
+    let policy = object("", "NetworkPolicy/tempo-shop-compactor");
+    assert!(policy["spec"]["egress"].to_string().contains("::/0"));
+}
+
+#[test]
+fn defect_3_a_prometheus_outside_of_openshift_may_scrape() {
+    let policy = object("", "NetworkPolicy/tempo-shop-ingress-to-operand-metrics");
+    let peers = policy["spec"]["ingress"][0]["from"].to_string();
+    assert!(peers.contains("openshift.io/cluster-monitoring") && peers.contains("prometheus"), "{peers}");
+}
+
+#[test]
+fn ports_of_issuers_and_of_remote_writes_are_opened() {
+    let gateway = find(&behind_gateway(&platform(""), ""), "NetworkPolicy/tempo-shop-gateway").to_string();
+    assert!(gateway.contains(r#""port":8443"#), "{gateway}");
+    let spec = "  template: {metricsGenerator: {enabled: true, remoteWriteURLs: ['http://mimir:8080/push']}}";
+    let generator = object(spec, "NetworkPolicy/tempo-shop-metrics-generator").to_string();
+    assert!(generator.contains(r#""port":8080"#), "{generator}");
+}
+
+#[test]
+fn defect_4_the_metrics_generator_is_monitored_sized_secured_and_has_the_environment() {
+    let spec = "  env: [{name: X, value: y}]\n  envFrom: [{secretRef: {name: b}}]\n  \
+                resources: {total: {limits: {cpu: 4, memory: 8Gi}}}\n  \
+                observability: {metrics: {createServiceMonitors: true}}\n  \
+                template: {metricsGenerator: {enabled: true, remoteWriteURLs: ['http://p:9090/w']}}";
+    let platform = platform("prometheusOperator");
+    let workload = object_on(&platform, spec, "Deployment/tempo-shop-metrics-generator");
+    let own = container(&workload);
+    assert!(own["env"].to_string().contains(r#""name":"X""#));
+    assert_eq!(own["envFrom"][0]["secretRef"]["name"], "b");
+    assert!(own["resources"]["limits"]["memory"].is_string());
+    assert_eq!(workload["spec"]["template"]["spec"]["securityContext"]["fsGroup"], 10001);
+    object_on(&platform, spec, "ServiceMonitor/tempo-shop-metrics-generator");
+}
+
+#[test]
+fn defect_5_resources_of_the_bridge_are_its_own_with_or_without_those_of_jaeger() {
+    let spec = "  template: {queryFrontend: {jaegerQuery: {enabled: true, tempoQuery: {resources: {limits: {memory: 70Mi}}}}}}";
+    let frontend = object(spec, "Deployment/tempo-shop-query-frontend");
+    let containers = &frontend["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers[2]["name"], "tempo-query");
+    assert_eq!(containers[2]["resources"]["limits"]["memory"], "70Mi");
+    assert_eq!(containers[1]["resources"], json!({}));
+}
+
+#[test]
+fn defect_5_the_image_of_the_policy_agent_may_be_another() {
+    let spec = "  images: {tempoGatewayOpa: 'opa:7'}\n  template: {gateway: {enabled: true}}\n  \
+                tenants: {mode: openshift, authentication: [{tenantName: dev, tenantId: d1}]}";
+    let gateway = object_on(&openshift(), spec, "Deployment/tempo-shop-gateway");
+    assert_eq!(gateway["spec"]["template"]["spec"]["containers"][1]["image"], "opa:7");
+}
+
+#[test]
+fn defect_6_a_change_of_what_pods_use_rolls_them_and_no_others() {
+    let annotations = |facts: &crate::facts::Facts, spec: &str, label: &str| {
+        let stack = checked(spec, facts).expect("the stack is sound");
+        find(&labelled(build(&stack)), label)["spec"]["template"]["metadata"]["annotations"].clone()
+    };
+    let mut other = facts();
+    other.secrets.insert("bucket".to_owned(), crate::fixture::contents(&[
+        ("endpoint", "http://minio.storage.svc:9000"),
+        ("bucket", "traces"),
+        ("access_key_id", "id"),
+        ("access_key_secret", "rotated"),
+    ]));
+    let (ingester, distributor) = ("StatefulSet/tempo-shop-ingester", "Deployment/tempo-shop-distributor");
+    assert_ne!(annotations(&facts(), "", ingester), annotations(&other, "", ingester));
+    assert_eq!(annotations(&facts(), "", distributor), annotations(&other, "", distributor));
+    let spec = "  envFrom: [{secretRef: {name: own}}]";
+    let mut changed = facts();
+    changed.secrets.insert("own".to_owned(), crate::fixture::contents(&[("X", "other")]));
+    assert_ne!(annotations(&facts(), spec, distributor), annotations(&changed, spec, distributor));
+}
+
+#[test]
+fn defect_7_no_pod_carries_the_hash_of_a_certificate() {
+    let valid = validate(&resource(""), &facts(), &platform("")).expect("the stack is sound");
+    for (label, object) in labelled(build(&valid)) {
+        let annotations = object["spec"]["template"]["metadata"]["annotations"].to_string();
+        assert!(!annotations.contains("cert-hash"), "{label}");
+    }
+}
+
+#[test]
+fn defect_8_stacks_tell_each_other_apart_when_they_gossip() {
+    assert_eq!(config("")["memberlist"]["cluster_label"], "prod/shop");
+}
+
+#[test]
+fn defect_9_pods_keep_apart_by_the_label_that_nodes_have_and_the_domain_of_the_cluster_is_no_constant() {
+    let text = object("", "Deployment/tempo-shop-querier").to_string();
+    assert!(text.contains("topology.kubernetes.io/zone") && !text.contains("failure-domain.beta"));
+    let mut platform = platform("");
+    platform.cluster_domain = "corp.example".to_owned();
+    let map = object_on(&platform, "", "ConfigMap/tempo-shop").to_string();
+    assert!(map.contains("tempo-shop-ingester.prod.svc.corp.example") && !map.contains("cluster.local"));
+    let needed = certificates::needed(&stack("").common.identity, &platform).expect("there are some");
+    assert!(needed.leaves[0].hostnames.iter().any(|name| name.ends_with(".svc.corp.example")));
+}
+
+#[test]
+fn defect_11_a_size_set_later_holds_at_once_since_nothing_is_written_into_the_resource() {
+    let workload = object("  size: 1x.small", "Deployment/tempo-shop-distributor");
+    assert_eq!(workload["spec"]["replicas"], 3);
+    assert_eq!(config("  size: 1x.small")["ingester"]["lifecycler"]["ring"]["replication_factor"], 2);
+}
+
+#[test]
+fn defect_13_every_pod_of_ours_is_looked_after_while_it_runs_and_has_time_to_leave() {
+    let valid = monolithic("{}", &platform("")).expect("it is sound");
+    let set = find(&labelled(build_monolithic(&valid)), "StatefulSet/tempo-mono");
+    for workload in [set, object("", "StatefulSet/tempo-shop-ingester")] {
+        assert!(container(&workload)["livenessProbe"].is_object());
+        assert_eq!(workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 300);
+    }
+}
+
+#[test]
+fn defect_2_what_decides_about_an_ingress_is_in_it_and_nothing_else() {
+    let spec = |class: &str| {
+        format!("  template: {{queryFrontend: {{jaegerQuery: {{enabled: true, ingress: {{type: ingress, ingressClassName: {class}}}}}}}}}")
+    };
+    for class in ["one", "two"] {
+        let made = object(&spec(class), "Ingress/tempo-shop-query-frontend");
+        assert_eq!(made["spec"]["ingressClassName"], class);
+        assert_eq!(made["spec"]["defaultBackend"]["service"]["port"]["name"], "jaeger-ui");
+    }
+}
+
+#[test]
+fn a_cookie_secret_that_is_there_is_kept_and_a_new_one_is_made_up() {
+    let spec = "  template: {gateway: {enabled: true}}\n  \
+                tenants: {mode: openshift, authentication: [{tenantName: dev, tenantId: d1}]}";
+    let made = |facts: &crate::facts::Facts| {
+        find(
+            &labelled(build(&validate(&resource(spec), facts, &openshift()).expect("it is sound"))),
+            "Secret/tempo-shop-gateway",
+        )
+    };
+    let mut later = facts();
+    later.entropy = crate::facts::Entropy([7; 32]);
+    let first = made(&facts());
+    assert_ne!(made(&later)["data"], first["data"]);
+    later.live.objects.insert((Kind::Secret, "tempo-shop-gateway".to_owned()), first.clone());
+    assert_eq!(made(&later)["data"], first["data"]);
+}
+
+#[test]
+fn a_long_name_of_a_stack_gives_objects_that_refer_to_each_other() {
+    let mut long = resource("");
+    long.metadata.name = Some("a-rather-long-name-of-a-stack-that-someone-chose".to_owned());
+    let all = labelled(build(&validate(&long, &facts(), &platform("")).expect("it is sound")));
+    for (label, object) in &all {
+        let name = object["metadata"]["name"].as_str().expect("an object has a name");
+        assert!(name.len() <= 63, "{label}");
+        for volume in object["spec"]["template"]["spec"]["volumes"].as_array().into_iter().flatten() {
+            assert!(volume["name"].as_str().is_some_and(|name| name.len() <= 63), "{label}");
+        }
+    }
+    let discovery = all.iter().find(|(label, _)| label.ends_with("-query-frontend-discovery")).expect("it is there");
+    let name = discovery.1["metadata"]["name"].as_str().expect("a name").to_owned();
+    let map = all.iter().find(|(label, _)| label.starts_with("ConfigMap/")).expect("it is there");
+    assert!(map.1["data"]["tempo.yaml"].as_str().is_some_and(|text| text.contains(&name)));
+}
+
+#[test]
+fn what_a_stack_of_other_kinds_needs_is_listed_for_whoever_makes_certificates() {
+    let identity = stack("").common.identity;
+    assert_eq!(certificates::needed(&identity, &plain()), None);
+    assert_eq!(certificates::needed(&identity, &platform("-builtInCertManagement")), None);
+    let needed = certificates::needed(&identity, &platform("")).expect("there are some");
+    assert_eq!((needed.authority.as_str(), needed.bundle.as_str()), ("tempo-shop-signing-ca", "tempo-shop-ca-bundle"));
+    assert_eq!(needed.leaves.len(), 7);
 }

@@ -3,11 +3,11 @@ use serde_json::json;
 use super::*;
 use crate::{
     fixture::resource,
-    validate::{self, Reason},
+    validate::Reason,
 };
 
 fn identity() -> Identity {
-    validate::identity(&resource("")).expect("the name is sound")
+    Identity::from(&resource(""))
 }
 
 /// Workloads with `ready` of `desired` pods in every component, all of the present generation.

@@ -2,24 +2,22 @@
 
 use serde_json::Value;
 
-use super::{Invalid, Stack};
-use crate::build::config;
+use super::Invalid;
 
-/// Refuses a configuration that the workload would not start with, and adds a warning for each unknown key.
-pub(super) fn check(mut stack: Stack) -> Result<Stack, Invalid> {
-    let Some(extra) = &mut stack.extra_config else { return Ok(stack) };
-    let given = extra.clone();
-    forget_variables(extra);
-    let checked = vivace_config::load(&config::render(&stack).tempo, &[]);
-    stack.extra_config = Some(given);
-    let loaded = checked.map_err(|error| Invalid::spec(format!("spec.extraConfig.tempo: {error}")))?;
-    stack.warnings.extend(
-        loaded
-            .warnings
-            .iter()
-            .map(|warning| format!("spec.extraConfig.tempo: unknown key {}, it has no effect", warning.path)),
-    );
-    Ok(stack)
+/// Refuses a configuration that the workload would not start with; gives a warning for each unknown key. `render`
+/// makes the file with an extra configuration laid over it.
+pub(super) fn check(extra: Option<&Value>, render: impl Fn(&Value) -> String) -> Result<Vec<String>, Invalid> {
+    let Some(extra) = extra else { return Ok(Vec::new()) };
+    if !extra.is_object() {
+        return Err(Invalid::spec("spec.extraConfig.tempo: expected a map, the top level of tempo.yaml"));
+    }
+    let mut known = extra.clone();
+    forget_variables(&mut known);
+    let loaded = vivace_config::load(&render(&known), &[])
+        .map_err(|error| Invalid::spec(format!("spec.extraConfig.tempo: {error}")))?;
+    let unknown =
+        |path: &str| format!("spec.extraConfig.tempo: unknown key {path}, it has no effect");
+    Ok(loaded.warnings.iter().map(|warning| unknown(&warning.path)).collect())
 }
 
 /// Takes out what holds a `${…}`: only the pod knows the value.

@@ -3,31 +3,34 @@ use vivace_config::Duration;
 use super::*;
 use crate::{
     facts::Facts,
-    fixture::{COMPLETE, checked, facts, resource, secret, stack},
+    fixture::{COMPLETE, checked, contents, facts, monolithic, openshift, plain, platform, resource, stack, with_secret},
 };
+
+fn s3(stack: &Stack) -> &S3 {
+    match &stack.storage.access {
+        Access::S3(s3) => s3,
+        other => panic!("not S3: {other:?}"),
+    }
+}
 
 fn refusal(spec: &str) -> Invalid {
     checked(spec, &facts()).expect_err("the stack is refused")
 }
 
-fn with_secret(pairs: &[(&str, &str)]) -> Facts {
-    Facts { secret: Some(secret(pairs)), ..facts() }
-}
-
 #[test]
 fn a_stack_that_says_nothing_but_its_storage_gets_the_defaults_of_the_peer() {
     let stack = stack("");
-    assert_eq!(stack.image, "vivace:1");
+    assert_eq!(stack.common.images.tempo, "vivace:1");
     assert_eq!(stack.replication_factor, 1);
     assert_eq!(stack.retention, Duration::from_secs(48 * 3600));
-    assert_eq!(stack.timeout, Duration::from_secs(30));
+    assert_eq!(stack.common.timeout, Duration::from_secs(30));
     assert_eq!(stack.volume, Volume { size: "10Gi".to_owned(), class: None });
     assert_eq!(stack.search.default_result_limit, 20);
-    assert_eq!(stack.service_account, ServiceAccountName::Ours("tempo-shop".to_owned()));
+    assert_eq!(stack.common.service_account, ServiceAccountName::Ours("tempo-shop".to_owned()));
     assert_eq!(stack.workloads.querier.replicas, ReplicaRule::Free);
     assert!(stack.network_policies);
     assert!(!stack.multitenancy);
-    assert_eq!(stack.warnings, Vec::<String>::new());
+    assert_eq!(stack.common.warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -42,7 +45,8 @@ fn the_endpoint_of_the_secret_loses_its_scheme_and_https_is_never_turned_into_ht
         pairs[0].1 = endpoint;
         let spec = format!("  storage: {{secret: {{name: b, type: s3}}{tls}}}");
         let stack = checked(&spec, &with_secret(&pairs)).expect("the stack is sound");
-        assert_eq!((stack.storage.endpoint.as_str(), stack.storage.insecure), (host, insecure));
+        let s3 = s3(&stack);
+        assert_eq!((s3.endpoint.as_str(), s3.insecure), (host, insecure));
     }
 }
 
@@ -60,7 +64,7 @@ fn each_key_that_the_secret_lacks_is_named_together_with_the_secret() {
 #[test]
 fn a_missing_secret_is_named() {
     let invalid = checked("", &Facts::default()).expect_err("there is no Secret");
-    assert_eq!(invalid.message, "could not fetch storage secret: Secret bucket is missing");
+    assert!(invalid.message.ends_with("could not fetch storage secret: Secret bucket is missing"));
 }
 
 #[test]
@@ -74,14 +78,54 @@ fn an_endpoint_that_is_no_url_or_has_a_path_is_refused() {
 }
 
 #[test]
-fn storage_that_is_not_served_yet_is_refused_by_name() {
-    let azure = refusal("  storage: {secret: {name: b, type: azure}}");
-    assert!(azure.message.contains("azure is not served yet, expected s3"), "{}", azure.message);
-    let token = refusal("  storage: {secret: {name: b, type: s3, credentialMode: token}}");
-    assert!(token.message.contains("token is not served yet"), "{}", token.message);
-    let keys = [("bucket", "b"), ("region", "eu"), ("role_arn", "arn")];
-    let inferred = checked("", &with_secret(&keys)).expect_err("tokens are not served");
-    assert!(inferred.message.contains("token is not served yet"), "{}", inferred.message);
+fn every_way_of_getting_at_storage_is_told_by_the_keys_or_by_name() {
+    let token = [("bucket", "b"), ("region", "eu-west-1"), ("role_arn", "arn")];
+    let stack = checked("", &with_secret(&token)).expect("the Secret is complete");
+    let found = s3(&stack);
+    assert_eq!(found.credentials, S3Credentials::Role { arn: "arn".to_owned() });
+    assert_eq!((found.endpoint.as_str(), found.insecure), ("s3.eu-west-1.amazonaws.com", false));
+    let private = [("bucket", "b"), ("region", "eu"), ("role_arn", "arn"), ("endpoint", "https://vpce.example")];
+    let stack = checked("", &with_secret(&private)).expect("the Secret is complete");
+    assert_eq!((s3(&stack).endpoint.as_str(), s3(&stack).region.as_deref()), ("vpce.example", Some("eu")));
+    for mode in ["default-chain", "pod-identity"] {
+        let spec = format!("  storage: {{secret: {{name: b, type: s3, credentialMode: {mode}}}}}");
+        let keys = [("bucket", "b"), ("region", "cn-north-1")];
+        let stack = checked(&spec, &with_secret(&keys)).expect("the Secret is complete");
+        assert_eq!(s3(&stack).credentials, S3Credentials::Ambient);
+        assert_eq!(s3(&stack).endpoint, "s3.cn-north-1.amazonaws.com.cn");
+    }
+    let azure = [("container", "c"), ("account_name", "a"), ("client_id", "i"), ("tenant_id", "t")];
+    let stack = checked("  storage: {secret: {name: b, type: azure}}", &with_secret(&azure)).expect("complete");
+    assert!(matches!(stack.storage.access, Access::Azure { credentials: AzureCredentials::Token { .. }, .. }));
+}
+
+#[test]
+fn credentials_of_the_cloud_credential_operator_need_its_role() {
+    let spec = "  storage: {secret: {name: b, type: s3, credentialMode: token-cco}}";
+    let facts = with_secret(&[("bucket", "b"), ("region", "eu")]);
+    let invalid = validate(&resource(spec), &facts, &plain()).expect_err("there is no role");
+    assert!(invalid.message.contains("ROLEARN"), "{}", invalid.message);
+    let platform = Platform { role_arn: Some("arn".to_owned()), ..plain() };
+    let stack = validate(&resource(spec), &facts, &platform).expect("there is a role");
+    assert!(matches!(s3(&stack).credentials, S3Credentials::CloudCredentials { .. }));
+}
+
+#[test]
+fn defect_5_an_authority_for_storage_that_is_not_s3_is_refused_and_nothing_breaks() {
+    for kind in ["azure", "gcs"] {
+        let spec = format!("  storage: {{secret: {{name: b, type: {kind}}}, tls: {{enabled: false, caName: ca}}}}");
+        let invalid = refusal(&spec);
+        assert!(invalid.message.starts_with("spec.storage.tls.caName: "), "{}", invalid.message);
+    }
+}
+
+#[test]
+fn defect_6_an_endpoint_by_https_is_never_spoken_to_in_plain_and_uses_the_certificates_that_are_named() {
+    let facts = with_secret(&[("endpoint", "https://minio"), ("bucket", "x"), ("access_key_id", "a"), ("access_key_secret", "b")]);
+    let spec = "  storage: {secret: {name: b, type: s3}, tls: {caName: ca}}";
+    let stack = checked(spec, &facts).expect("the stack is sound");
+    assert!(!s3(&stack).insecure);
+    assert_eq!(s3(&stack).tls.as_ref().and_then(|tls| tls.ca.clone()), Some(("ca".to_owned(), "ca.crt".to_owned())));
 }
 
 #[test]
@@ -95,65 +139,116 @@ fn a_secret_with_both_kinds_of_credentials_is_refused() {
 #[test]
 fn the_authority_of_the_storage_has_to_be_there_under_a_known_key() {
     let spec = "  storage: {secret: {name: b, type: s3}, tls: {enabled: true, caName: ca}}";
-    let tls = stack(spec).storage.tls.expect("TLS is on");
+    let found = stack(spec);
+    let tls = s3(&found).tls.clone().expect("TLS is on");
     assert_eq!(tls.ca, Some(("ca".to_owned(), "ca.crt".to_owned())));
-    let gone = checked(spec, &Facts { ca_keys: None, ..facts() }).expect_err("no ConfigMap");
+    let gone = checked(spec, &Facts { config_maps: Default::default(), ..facts() }).expect_err("no ConfigMap");
     assert!(gone.message.contains("ConfigMap ca is missing"), "{}", gone.message);
-    let odd = checked(spec, &Facts { ca_keys: Some(vec!["x".to_owned()]), ..facts() });
-    assert!(odd.expect_err("no key").message.contains("'ca.crt'"));
+    let mut odd = facts();
+    odd.config_maps.insert("ca".to_owned(), contents(&[("x", "")]));
+    assert!(checked(spec, &odd).expect_err("no key").message.contains("'ca.crt'"));
 }
 
 #[test]
 fn the_hash_of_the_credentials_follows_them_alone_and_differs_between_stacks() {
     let hash = |pairs: &[(&str, &str)]| {
-        checked("", &with_secret(pairs)).expect("the stack is sound").storage.credentials_hash
+        checked("", &with_secret(pairs)).expect("the stack is sound").storage.hash
     };
     let mut other = COMPLETE;
     other[3].1 = "another";
     assert_ne!(hash(&COMPLETE), hash(&other));
-    let mut moved = COMPLETE;
-    moved[1].1 = "elsewhere";
-    assert_eq!(hash(&COMPLETE), hash(&moved));
     let mut twin = resource("");
     twin.metadata.uid = Some("u2".to_owned());
-    let twin = validate(&twin, &facts(), &Settings { workload_image: String::new() });
-    assert_ne!(twin.expect("the stack is sound").storage.credentials_hash, hash(&COMPLETE));
+    let twin = validate(&twin, &facts(), &plain());
+    assert_ne!(twin.expect("the stack is sound").storage.hash, hash(&COMPLETE));
 }
 
 #[test]
-fn protection_that_would_not_be_there_is_refused_and_not_left_out() {
-    for spec in [
-        "  tenants: {mode: static}\n  template: {gateway: {enabled: true}}",
-        "  template: {distributor: {tls: {enabled: true, certName: c}}}",
+fn what_contradicts_itself_is_refused_by_the_name_of_the_field() {
+    let gateway = "  template: {gateway: {enabled: true}}";
+    for (spec, field) in [
+        (gateway.to_owned(), "spec.template.gateway.enabled"),
+        (format!("{gateway}\n  tenants: {{mode: static}}"), "spec.tenants.authentication"),
+        ("  tenants: {mode: openshift, authentication: [{tenantName: a, tenantId: b}]}".to_owned(), "spec.tenants.mode"),
+        ("  template: {distributor: {tls: {enabled: true}}}".to_owned(), "spec.template.distributor.tls.certName"),
+        ("  template: {metricsGenerator: {enabled: true}}".to_owned(), "spec.template.metricsGenerator.remoteWriteURLs"),
+        (
+            "  template: {queryFrontend: {jaegerQuery: {enabled: true, monitorTab: {enabled: true}}}}".to_owned(),
+            "spec.template.queryFrontend.jaegerQuery.monitorTab.prometheusEndpoint",
+        ),
+        ("  replicationZones: [{topologyKey: z}, {topologyKey: z}]".to_owned(), "spec.replicationZones[1].topologyKey"),
+        ("  observability: {tracing: {sampling_fraction: '0.1'}}".to_owned(), "spec.observability.tracing.otlp_http_endpoint"),
+        ("  observability: {tracing: {sampling_fraction: lots}}".to_owned(), "spec.observability.tracing.sampling_fraction"),
+        ("  serviceAccount: ghost".to_owned(), "spec.serviceAccount"),
+        ("  extraConfig: {tempo: text}".to_owned(), "spec.extraConfig.tempo"),
     ] {
-        let invalid = refusal(spec);
-        assert_eq!(invalid.reason, Reason::NotServed);
-        assert!(invalid.message.contains("is not served yet"), "{}", invalid.message);
+        let message = refusal(&spec).message;
+        assert!(message.starts_with(field), "{message}");
     }
 }
 
 #[test]
-fn what_is_asked_for_and_not_served_is_named_and_what_is_turned_off_is_not() {
+fn where_the_cluster_lacks_a_kind_a_warning_names_the_field_and_the_stack_runs() {
     let stack = stack(
-        "  observability: {metrics: {createServiceMonitors: true}, tracing: {sampling_fraction: ''}}\n  \
-         template: {queryFrontend: {jaegerQuery: {enabled: true}, mcpServer: {enabled: false}}}\n  \
-         images: {tempo: 'x:1', oauthProxy: 'y:1'}",
+        "  observability: {metrics: {createServiceMonitors: true}, grafana: {createDatasource: true}}\n  \
+         template: {queryFrontend: {jaegerQuery: {enabled: true, ingress: {type: route}}}}",
     );
-    assert_eq!(stack.image, "x:1");
+    let fields: Vec<&str> = stack.common.warnings.iter().filter_map(|text| text.split(':').next()).collect();
     assert_eq!(
-        stack.warnings,
+        fields,
         [
-            "spec.template.queryFrontend.jaegerQuery.enabled is not served yet",
-            "spec.observability.metrics.createServiceMonitors is not served yet",
-            "spec.images.oauthProxy is not served yet",
+            "spec.template.queryFrontend.jaegerQuery.ingress.type",
+            "spec.observability.metrics.createServiceMonitors",
+            "spec.observability.grafana.createDatasource",
         ]
     );
+    assert_eq!(stack.common.monitoring, Monitoring::default());
+    assert_eq!(stack.common.jaeger.map(|jaeger| jaeger.exposure), Some(Exposure::Closed));
+}
+
+#[test]
+fn two_resources_of_one_name_are_refused_since_they_would_have_the_same_objects() {
+    let twin = Facts { has_twin: true, ..facts() };
+    let invalid = checked("", &twin).expect_err("there is another");
+    assert!(invalid.message.starts_with("metadata.name"), "{}", invalid.message);
+}
+
+#[test]
+fn a_monolithic_stack_that_says_nothing_is_kept_in_memory_and_takes_otlp_in() {
+    let valid = monolithic("{}", &platform("")).expect("it is sound");
+    assert_eq!(valid.home, Home::Memory("2Gi".to_owned()));
+    assert_eq!((valid.receivers.grpc, valid.receivers.http), (Some(None), Some(None)));
+}
+
+#[test]
+fn a_monolithic_stack_is_refused_by_the_names_of_its_own_fields() {
+    for (spec, field) in [
+        ("{storage: {traces: {backend: gcs}}}", "spec.storage.traces.gcs.secret"),
+        ("{query: {rbac: {enabled: true}}}", "spec.query.rbac.enabled"),
+        ("{jaegerui: {route: {enabled: true}}}", "spec.jaegerui.route.enabled"),
+        ("{serviceAccount: ghost}", "spec.serviceAccount"),
+        ("{observability: {metrics: {prometheusRules: {enabled: true}}}}", "spec.observability.metrics.prometheusRules.enabled"),
+        ("{multitenancy: {enabled: true}}", "spec.multitenancy.authentication"),
+        ("{storage: {traces: {size: much}}}", "spec.storage.traces.size"),
+    ] {
+        let message = monolithic(spec, &openshift()).expect_err(spec).message;
+        assert!(message.starts_with(field), "{message}");
+    }
+}
+
+#[test]
+fn openshift_without_a_domain_for_routes_is_named() {
+    let spec = "  template: {gateway: {enabled: true}}\n  \
+                tenants: {mode: openshift, authentication: [{tenantName: a, tenantId: b}]}";
+    let platform = Platform { base_domain: None, ..openshift() };
+    let invalid = validate(&resource(spec), &facts(), &platform).expect_err("there is no domain");
+    assert_eq!(invalid.reason, Reason::CouldNotGetOpenShiftBaseDomain);
 }
 
 #[test]
 fn unknown_keys_of_the_extra_configuration_are_named_and_wrong_values_are_refused() {
     let odd = stack("  extraConfig: {tempo: {queryer: {x: 1}, querier: {max_concurrent_queries: 7}}}");
-    assert_eq!(odd.warnings, ["spec.extraConfig.tempo: unknown key queryer, it has no effect"]);
+    assert_eq!(odd.common.warnings, ["spec.extraConfig.tempo: unknown key queryer, it has no effect"]);
     let wrong = refusal("  extraConfig: {tempo: {querier: {max_concurrent_queries: many}}}");
     assert!(wrong.message.starts_with("spec.extraConfig.tempo: "), "{}", wrong.message);
     assert!(wrong.message.contains("max_concurrent_queries"), "{}", wrong.message);
@@ -163,8 +258,8 @@ fn unknown_keys_of_the_extra_configuration_are_named_and_wrong_values_are_refuse
 fn a_variable_in_the_extra_configuration_is_left_to_the_pod() {
     let spec = "  extraConfig: {tempo: {ingester: {trace_idle_period: '${IDLE}'}}}";
     let stack = stack(spec);
-    assert_eq!(stack.warnings, Vec::<String>::new());
-    assert_eq!(stack.extra_config.expect("it is kept")["ingester"]["trace_idle_period"], "${IDLE}");
+    assert_eq!(stack.common.warnings, Vec::<String>::new());
+    assert_eq!(stack.common.extra_config.expect("it is kept")["ingester"]["trace_idle_period"], "${IDLE}");
 }
 
 #[test]
@@ -188,7 +283,7 @@ fn a_size_sets_replicas_requests_replication_and_limits_and_gives_way_to_what_is
 fn the_total_is_split_to_the_byte_as_the_peer_splits_it() {
     let stack =
         stack("  resources: {total: {limits: {cpu: 4, memory: 8Gi}}}\n  template: {querier: {replicas: 2}}");
-    let ingester = stack.workloads.ingester.resources;
+    let ingester = stack.workloads.ingester.resources.clone();
     let limits = ingester.limits.expect("the total sets limits");
     assert_eq!((limits["cpu"].0.as_str(), limits["memory"].0.as_str()), ("1520m", "4294967296"));
     let requests = ingester.requests.expect("the total sets requests");
@@ -207,7 +302,7 @@ fn replication_needs_enough_ingesters() {
 #[test]
 fn replication_is_served_and_needs_no_warning() {
     let stack = stack("  replicationFactor: 2\n  template: {ingester: {replicas: 2}}");
-    assert_eq!((stack.replication_factor, stack.warnings), (2, Vec::<String>::new()));
+    assert_eq!((stack.replication_factor, stack.common.warnings), (2, Vec::<String>::new()));
 }
 
 #[test]
@@ -236,7 +331,7 @@ fn values_out_of_range_are_refused_by_the_name_of_their_field() {
 #[test]
 fn a_name_that_is_too_long_for_a_service_is_refused_with_the_limit() {
     let mut long = resource("");
-    long.metadata.name = Some("x".repeat(33));
-    let invalid = validate(&long, &facts(), &Settings { workload_image: String::new() });
-    assert!(invalid.expect_err("the name is too long").message.contains("at most 32"));
+    long.metadata.name = Some("x".repeat(64));
+    let invalid = validate(&long, &facts(), &plain());
+    assert!(invalid.expect_err("the name is too long").message.contains("no more than 63"));
 }

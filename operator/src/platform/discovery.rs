@@ -1,0 +1,122 @@
+//! Asks the cluster what it has. IO, read only.
+//!
+//! Without the right to look, or on a cluster without OpenShift's kinds, the defaults stay.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+
+use super::{Distribution, Feature, Gates, Platform, TlsProfile, TlsVersion, tls};
+
+/// Adds to a platform what the cluster says of itself; named gates stay as they are.
+pub(crate) async fn discover(client: &Client, mut platform: Platform, gates: &Gates) -> Platform {
+    let groups = match client.list_api_groups().await {
+        Ok(list) => list.groups.into_iter().map(|group| group.name).collect::<BTreeSet<_>>(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the API groups of the cluster");
+            BTreeSet::new()
+        }
+    };
+    let openshift = groups.contains("config.openshift.io") || platform.distribution == Distribution::OpenShift;
+    let found = [
+        (Feature::Route, groups.contains("route.openshift.io")),
+        (Feature::ServingCerts, openshift && groups.contains("route.openshift.io")),
+        (Feature::OauthProxy, openshift && groups.contains("oauth.openshift.io")),
+        (Feature::ClusterTlsPolicy, openshift && groups.contains("config.openshift.io")),
+        (Feature::Prometheus, groups.contains("monitoring.coreos.com")),
+        (Feature::Grafana, groups.contains("grafana.integreatly.org")),
+    ];
+    for (feature, is_there) in found {
+        if is_there && !gates.off.contains(&feature) {
+            platform.features.insert(feature);
+        }
+    }
+    if platform.has(Feature::ClusterTlsPolicy)
+        && let Some(server) = cluster_object(client, "config.openshift.io", "v1", "APIServer").await
+    {
+        platform.tls = profile(&server);
+    }
+    if platform.has(Feature::Route) && platform.base_domain.is_none() {
+        let dns = cluster_object(client, "config.openshift.io", "v1", "DNS").await;
+        let domain = dns.as_ref().and_then(|dns| dns.pointer("/spec/baseDomain")).and_then(Value::as_str);
+        platform.base_domain = domain.map(str::to_owned);
+    }
+    if let Some(found) = api_server(client).await {
+        platform.api_server = found;
+    }
+    platform
+}
+
+async fn cluster_object(client: &Client, group: &str, version: &str, kind: &str) -> Option<Value> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    match api.get_opt("cluster").await {
+        Ok(found) => serde_json::to_value(found?).ok(),
+        Err(error) => {
+            tracing::warn!(%error, kind, "cannot read a setting of the cluster");
+            None
+        }
+    }
+}
+
+/// The profile of OpenShift's APIServer; Intermediate where it names none.
+fn profile(server: &Value) -> TlsProfile {
+    let wanted = server.pointer("/spec/tlsSecurityProfile");
+    let name = wanted.and_then(|wanted| wanted["type"].as_str()).unwrap_or("Intermediate");
+    if let Some(named) = TlsProfile::named(name) {
+        return named;
+    }
+    let custom = wanted.and_then(|wanted| wanted.get("custom"));
+    let ciphers = custom.and_then(|custom| custom["ciphers"].as_array());
+    let version = custom.and_then(|custom| custom["minTLSVersion"].as_str());
+    TlsProfile {
+        min_version: version.and_then(TlsVersion::parse).unwrap_or(TlsVersion::Tls12),
+        ciphers: ciphers.into_iter().flatten().filter_map(Value::as_str).filter_map(tls::iana).collect(),
+    }
+}
+
+async fn api_server(client: &Client) -> Option<Vec<(std::net::IpAddr, u16)>> {
+    let api: Api<EndpointSlice> = Api::namespaced(client.clone(), "default");
+    let slice = match api.get_opt("kubernetes").await {
+        Ok(found) => found?,
+        Err(error) => {
+            tracing::warn!(%error, "cannot read where the API server listens");
+            return None;
+        }
+    };
+    let ports: Vec<u16> = slice
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(|port| port.port.and_then(|port| u16::try_from(port).ok()))
+        .collect();
+    let addresses = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    let parsed = addresses.filter_map(|address| address.parse().ok());
+    Some(parsed.flat_map(|ip| ports.iter().map(move |port| (ip, *port))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_cluster_s_profile_is_taken_over_and_intermediate_where_there_is_none() {
+        assert_eq!(profile(&json!({"spec": {}})), TlsProfile::intermediate());
+        assert_eq!(
+            profile(&json!({"spec": {"tlsSecurityProfile": {"type": "Modern"}}})),
+            TlsProfile::modern()
+        );
+        let custom = profile(&json!({"spec": {"tlsSecurityProfile": {"type": "Custom", "custom": {
+            "minTLSVersion": "VersionTLS11", "ciphers": ["ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-SHA"],
+        }}}}));
+        assert_eq!(custom.min_version, TlsVersion::Tls11);
+        assert_eq!(custom.ciphers, ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    }
+}

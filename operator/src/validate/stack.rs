@@ -1,0 +1,377 @@
+//! `TempoStack` -> [`Stack`].
+
+use std::collections::BTreeMap;
+
+use vivace_config::Duration;
+
+use super::{
+    Common, Exposure, Gateway, Invalid, ObjectStorage, ReceiverTls, SearchLimits, TenantLimits, TenantOverrides,
+    Tracing, Volume, Workload, Authority, check_name, environment_hash, exposure, extra, limits, observability,
+    positive_duration, receivers, said,
+    sizing::{self, Layout, Part, Sizing},
+    storage,
+    tenants::{self, Wanted},
+    workload,
+};
+use crate::{
+    api::{
+        self, IngressType, InstanceAddrType, TempoStack, TempoStackSpec, Template, TenantMode, Tenants, Termination,
+    },
+    build::config,
+    facts::Facts,
+    names::{Identity, Owner},
+    platform::{Feature, Images, Platform},
+    role::{ByRole, Role},
+};
+
+/// A stack that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stack {
+    pub(crate) common: Common,
+    pub(crate) workloads: ByRole<Workload>,
+    pub(crate) storage: ObjectStorage,
+    /// Each ingester's.
+    pub(crate) volume: Volume,
+    pub(crate) replication_factor: u32,
+    pub(crate) retention: Duration,
+    pub(crate) limits: TenantLimits,
+    pub(crate) tenants: BTreeMap<String, TenantOverrides>,
+    pub(crate) search: SearchLimits,
+    pub(crate) ring: Ring,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) receiver_tls: Option<ReceiverTls>,
+    pub(crate) generator: Option<Generator>,
+    pub(crate) tracing: Option<Tracing>,
+    pub(crate) network_policies: bool,
+    pub(crate) multitenancy: bool,
+}
+
+impl Stack {
+    /// The components that it has.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = Role> {
+        let (generator, gateway) = (self.generator.is_some(), self.common.gateway.is_some());
+        Role::ALL.into_iter().filter(move |role| match role {
+            Role::MetricsGenerator => generator,
+            Role::Gateway => gateway,
+            _ => true,
+        })
+    }
+}
+
+/// How members tell each other their addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ring {
+    pub(crate) ipv6: Option<bool>,
+    pub(crate) pod_ip: bool,
+}
+
+/// A dimension over which pods are spread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Zone {
+    /// Label of nodes.
+    pub(crate) key: String,
+    pub(crate) max_skew: i32,
+}
+
+/// The metrics-generator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Generator {
+    pub(crate) processors: Vec<String>,
+    pub(crate) remote_write: Vec<String>,
+}
+
+const DEFAULT_PROCESSORS: [&str; 3] = ["span-metrics", "service-graphs", "local-blocks"];
+
+/// Checks a resource against what it points at.
+pub(crate) fn validate(resource: &TempoStack, facts: &Facts, platform: &Platform) -> Result<Stack, Invalid> {
+    let spec = &resource.spec;
+    let identity = Identity::from(resource);
+    check_name(resource, Owner::TempoStack, facts)?;
+    check_combinations(spec)?;
+    let template = spec.template.clone().unwrap_or_default();
+    let replication_factor = replication_factor(spec)?;
+    let layout = layout(&template, platform);
+    let sizing = Sizing::new(spec, layout, replication_factor);
+    let workloads = ByRole::try_from_fn(|role| workload::workload(role, spec, &sizing, platform))?;
+    if workloads.ingester.replicas.count() < replication_factor / 2 + 1 {
+        return Err(Invalid::spec(format!(
+            "spec.template.ingester.replicas: replicationFactor {replication_factor} needs at least {} ingesters",
+            replication_factor / 2 + 1
+        )));
+    }
+    let mut warnings = warnings(spec, &template, platform);
+    let serving_cert = identity.object("distributor-serving-cert");
+    let receiver = template.distributor.as_ref().and_then(|distributor| distributor.tls.as_ref());
+    let receiver_tls = receivers::resolve(
+        "spec.template.distributor.tls",
+        receiver,
+        &serving_cert,
+        facts,
+        platform,
+        &mut warnings,
+    )?;
+    let wanted = storage::Wanted {
+        kind: spec.storage.secret.secret_type,
+        secret: &spec.storage.secret.name,
+        mode: spec.storage.secret.credential_mode,
+        tls: spec.storage.tls.as_ref(),
+        fields: ["spec.storage.secret.name", "spec.storage.tls"],
+    };
+    let storage = storage::resolve(wanted, facts, &identity, platform, &mut warnings)?;
+    let memberlist = spec.hash_ring.clone().unwrap_or_default().memberlist.unwrap_or_default();
+    let observability = spec.observability.clone().unwrap_or_default();
+    let stack = Stack {
+        common: common(spec, &template, identity, &sizing, &workloads, facts, platform, warnings)?,
+        volume: workload::volume(
+            "spec.storageSize",
+            spec.storage_size.as_ref(),
+            spec.storage_class_name.as_ref(),
+        )?,
+        workloads,
+        storage,
+        replication_factor: u32::try_from(replication_factor).unwrap_or(1),
+        retention: limits::retention(spec)?,
+        limits: limits::global(spec)?,
+        tenants: limits::of_tenants(spec)?,
+        search: limits::search(spec)?,
+        ring: Ring {
+            ipv6: memberlist.enable_ipv6,
+            pod_ip: memberlist.instance_addr_type == Some(InstanceAddrType::PodIp),
+        },
+        zones: zones(spec)?,
+        receiver_tls,
+        generator: generator(&template)?,
+        tracing: observability::tracing(observability.tracing.as_ref())?,
+        network_policies: spec.network_policy.as_ref().and_then(|policy| policy.enabled).unwrap_or(true),
+        multitenancy: spec.tenants.is_some(),
+    };
+    with_checked_extra(stack)
+}
+
+fn with_checked_extra(mut stack: Stack) -> Result<Stack, Invalid> {
+    let extra = stack.common.extra_config.clone();
+    let unknown = extra::check(extra.as_ref(), |extra| config::tempo_yaml(&stack, Some(extra)))?;
+    stack.common.warnings.extend(unknown);
+    Ok(stack)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts that validate has worked out before")]
+fn common(
+    spec: &TempoStackSpec,
+    template: &Template,
+    identity: Identity,
+    sizing: &Sizing<'_>,
+    workloads: &ByRole<Workload>,
+    facts: &Facts,
+    platform: &Platform,
+    mut warnings: Vec<String>,
+) -> Result<Common, Invalid> {
+    let frontend = template.query_frontend.clone().unwrap_or_default();
+    let counts = [workloads.query_frontend.replicas.count(), workloads.querier.replicas.count()];
+    let given = frontend.jaeger_query.unwrap_or_default();
+    let jaeger = exposure::of_stack(&given, &identity, platform, sizing, counts, &mut warnings)?;
+    let gateway = gateway(spec, template, &identity, sizing, workloads, facts, platform, &mut warnings)?;
+    let observability = spec.observability.clone().unwrap_or_default();
+    let wanted = observability::Wanted::of_stack(&observability);
+    Ok(Common {
+        images: images(spec, platform),
+        service_account: workload::service_account(spec.service_account.as_deref(), &identity, facts)?,
+        env: spec.env.clone(),
+        env_from: spec.env_from.clone(),
+        environment_hash: environment_hash(&identity, &spec.env, &spec.env_from, facts),
+        extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
+        timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?.unwrap_or(Duration::from_secs(30)),
+        mcp: frontend.mcp_server.unwrap_or_default().enabled == Some(true),
+        jaeger,
+        monitoring: observability::monitoring(wanted, gateway.is_some(), platform, &mut warnings)?,
+        gateway,
+        platform: platform.clone(),
+        warnings,
+        identity,
+    })
+}
+
+fn gateway_is_on(template: &Template) -> bool {
+    template.gateway.as_ref().is_some_and(|gateway| gateway.enabled == Some(true))
+}
+
+fn layout(template: &Template, platform: &Platform) -> Layout {
+    let ui = template.query_frontend.clone().unwrap_or_default().jaeger_query.unwrap_or_default();
+    let is_route = ui.ingress.unwrap_or_default().ingress_type == Some(IngressType::Route);
+    let authentication = ui.authentication.unwrap_or_default().enabled;
+    Layout {
+        gateway: gateway_is_on(template),
+        oauth_proxy: ui.enabled == Some(true)
+            && authentication.unwrap_or(is_route && platform.has(Feature::OauthProxy)),
+        generator: template.metrics_generator.as_ref().is_some_and(|part| part.enabled == Some(true)),
+    }
+}
+
+/// What contradicts itself, whatever it points at.
+fn check_combinations(spec: &TempoStackSpec) -> Result<(), Invalid> {
+    let template = spec.template.clone().unwrap_or_default();
+    let has_gateway = gateway_is_on(&template);
+    let gateway = template.gateway.unwrap_or_default();
+    let ui = template.query_frontend.unwrap_or_default().jaeger_query.unwrap_or_default();
+    let exposed = matches!(
+        ui.ingress.unwrap_or_default().ingress_type,
+        Some(IngressType::Ingress | IngressType::Route)
+    );
+    let receiver_tls = template
+        .distributor
+        .and_then(|distributor| distributor.tls)
+        .is_some_and(|tls| tls.enabled == Some(true));
+    let clash = |what: &str| {
+        Err(Invalid::spec(format!("spec.template.gateway.enabled: the gateway and {what} exclude each other")))
+    };
+    if has_gateway && spec.tenants.is_none() {
+        return Err(Invalid::spec(
+            "spec.template.gateway.enabled: the gateway needs tenants to be configured",
+        ));
+    }
+    if has_gateway && exposed {
+        return clash("an ingress of the Jaeger UI");
+    }
+    if has_gateway && receiver_tls {
+        return clash("TLS of the receivers");
+    }
+    if gateway.rbac.unwrap_or_default().enabled == Some(true) && ui.enabled == Some(true) {
+        return Err(Invalid::spec(
+            "spec.template.gateway.rbac.enabled: the Jaeger UI does not support it and must be off",
+        ));
+    }
+    spec.tenants.as_ref().map_or(Ok(()), |tenants| tenants::check(wanted(tenants), has_gateway))
+}
+
+fn wanted(tenants: &Tenants) -> Wanted<'_> {
+    Wanted {
+        mode: tenants.mode.unwrap_or_default(),
+        authentication: &tenants.authentication,
+        authorization: tenants.authorization.as_ref(),
+        field: "spec.tenants",
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts that validate has worked out before")]
+fn gateway(
+    spec: &TempoStackSpec,
+    template: &Template,
+    identity: &Identity,
+    sizing: &Sizing<'_>,
+    workloads: &ByRole<Workload>,
+    facts: &Facts,
+    platform: &Platform,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Gateway>, Invalid> {
+    let Some(tenants) = &spec.tenants else { return Ok(None) };
+    let given = template.gateway.clone().unwrap_or_default();
+    let mode = tenants.mode.unwrap_or_default();
+    let mut ingress = given.ingress.unwrap_or_default();
+    if mode == TenantMode::OpenShift && matches!(ingress.ingress_type, None | Some(IngressType::Unset)) {
+        ingress.ingress_type = Some(IngressType::Route);
+    }
+    let route = identity.role(Role::Gateway);
+    let host = said(ingress.host.as_ref());
+    // Secrets of tenants are asked for even where nothing looks at them yet, as the peer does.
+    let resolved = tenants::resolve(wanted(tenants), host.as_deref(), &route, identity, facts, platform)?;
+    if !gateway_is_on(template) {
+        return Ok(None);
+    }
+    let count = workloads.gateway.replicas.count();
+    Ok(Some(Gateway {
+        tenants: resolved,
+        authority: match mode {
+            TenantMode::Static => Authority::Static(tenants.authorization.clone().unwrap_or_default()),
+            TenantMode::OpenShift => Authority::OpenShift,
+        },
+        query_rbac: given.rbac.unwrap_or_default().enabled == Some(true),
+        exposure: expose(&ingress, platform, warnings),
+        resources: workloads.gateway.resources.clone(),
+        opa_resources: sizing.resources(Part::Opa, "opa", None, count)?,
+    }))
+}
+
+fn expose(ingress: &api::Ingress, platform: &Platform, warnings: &mut Vec<String>) -> Exposure {
+    exposure::exposure("spec.template.gateway.ingress.type", ingress, Termination::Reencrypt, platform, warnings)
+}
+
+fn images(spec: &TempoStackSpec, platform: &Platform) -> Images {
+    let given = spec.images.clone().unwrap_or_default();
+    let or = |own: Option<String>, default: &str| {
+        own.filter(|image| !image.is_empty()).unwrap_or_else(|| default.to_owned())
+    };
+    let default = &platform.images;
+    Images {
+        tempo: or(given.tempo, &default.tempo),
+        tempo_query: or(given.tempo_query, &default.tempo_query),
+        jaeger_query: or(given.jaeger_query, &default.jaeger_query),
+        gateway: or(given.tempo_gateway, &default.gateway),
+        opa: or(given.tempo_gateway_opa, &default.opa),
+        oauth_proxy: or(given.oauth_proxy, &default.oauth_proxy),
+        operator: default.operator.clone(),
+    }
+}
+
+fn replication_factor(spec: &TempoStackSpec) -> Result<i32, Invalid> {
+    match spec.replication_factor {
+        Some(factor) if factor < 1 => {
+            Err(Invalid::spec(format!("spec.replicationFactor: {factor}, expected at least 1")))
+        }
+        Some(factor) => Ok(factor),
+        None => Ok(spec.size.map_or(1, sizing::replication_factor)),
+    }
+}
+
+fn zones(spec: &TempoStackSpec) -> Result<Vec<Zone>, Invalid> {
+    let mut zones: Vec<Zone> = Vec::new();
+    for (at, zone) in spec.replication_zones.iter().enumerate() {
+        let field = format!("spec.replicationZones[{at}]");
+        if zone.topology_key.is_empty() {
+            return Err(Invalid::spec(format!("{field}.topologyKey: must not be empty")));
+        }
+        if zones.iter().any(|other| other.key == zone.topology_key) {
+            return Err(Invalid::spec(format!("{field}.topologyKey: `{}` is there twice", zone.topology_key)));
+        }
+        let max_skew = zone.max_skew.unwrap_or(1);
+        if max_skew < 1 {
+            return Err(Invalid::spec(format!("{field}.maxSkew: {max_skew}, expected at least 1")));
+        }
+        zones.push(Zone { key: zone.topology_key.clone(), max_skew });
+    }
+    Ok(zones)
+}
+
+fn generator(template: &Template) -> Result<Option<Generator>, Invalid> {
+    const FIELD: &str = "spec.template.metricsGenerator.remoteWriteURLs";
+    let given = template.metrics_generator.clone().unwrap_or_default();
+    if given.enabled != Some(true) {
+        return Ok(None);
+    }
+    if given.remote_write_urls.is_empty() {
+        return Err(Invalid::spec(format!(
+            "{FIELD}: at least one is required when the metrics-generator is enabled"
+        )));
+    }
+    let processors = if given.processors.is_empty() {
+        DEFAULT_PROCESSORS.map(str::to_owned).to_vec()
+    } else {
+        given.processors
+    };
+    Ok(Some(Generator { processors, remote_write: given.remote_write_urls }))
+}
+
+/// What is accepted and does not do what it seems to.
+fn warnings(spec: &TempoStackSpec, template: &Template, platform: &Platform) -> Vec<String> {
+    let mut all = Vec::new();
+    let total = spec.resources.as_ref().and_then(|resources| resources.total.as_ref());
+    if spec.size.is_some() && total.is_some() {
+        all.push("spec.resources.total: has no effect beside spec.size".to_owned());
+    }
+    if platform.has(Feature::NoAuthWarning) && !gateway_is_on(template) {
+        all.push(
+            "spec.template.gateway.enabled: without the gateway, whoever reaches the stack may send and read traces"
+                .to_owned(),
+        );
+    }
+    all
+}
