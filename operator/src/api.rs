@@ -13,11 +13,13 @@ mod rules;
 mod schema;
 mod status;
 mod storage;
+mod table;
 mod tempostack;
 mod tenants;
 
 pub use component::{
-    Component, Distributor, Gateway, MetricsGenerator, QueryFrontend, QueryRbac, Template,
+    Autoscaling, Component, Distributor, Gateway, MetricsGenerator, PodMetadata, QueryFrontend, QueryRbac,
+    Template,
 };
 pub use crd::{CrdError, definitions, yaml};
 pub use jaeger::{
@@ -39,9 +41,10 @@ pub use status::{
     TempoStackStatus,
 };
 pub use storage::{CredentialMode, SecretType, ServerTls, Storage, StorageSecret, StorageTls};
+pub use table::fields;
 pub use tempostack::{
-    ExtraConfig, HashRing, Images, InstanceAddrType, ManagementState, Memberlist, NetworkPolicy,
-    ReplicationZone, Search, Size, TempoStack, TempoStackSpec, TotalResources,
+    ClaimRetention, ClaimRetentionPolicy, ExtraConfig, HashRing, Images, InstanceAddrType, ManagementState,
+    Memberlist, NetworkPolicy, ReplicationZone, Search, Size, TempoStack, TempoStackSpec, TotalResources,
 };
 pub use tenants::{
     Authorization, Oidc, OidcSecret, Permission, Role, RoleBinding, Subject, SubjectKind, Tenant, TenantMode,

@@ -2,6 +2,7 @@
 
 mod account;
 mod alerts;
+mod autoscaler;
 pub(crate) mod certificates;
 mod components;
 pub(crate) mod config;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::{ConfigMap, Secret, Service, ServiceAccount},
         networking::v1::{Ingress, NetworkPolicy},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
@@ -56,6 +58,7 @@ pub(crate) struct Prepared {
     pub(crate) disruption_budgets: Vec<PodDisruptionBudget>,
     pub(crate) stateful_sets: Vec<StatefulSet>,
     pub(crate) deployments: Vec<Deployment>,
+    pub(crate) autoscalers: Vec<HorizontalPodAutoscaler>,
     pub(crate) ingresses: Vec<Ingress>,
     /// Of kinds that only some clusters have.
     pub(crate) others: Vec<(Kind, Value)>,
@@ -92,6 +95,7 @@ pub(crate) fn build(stack: &Stack) -> Prepared {
             .collect(),
         stateful_sets: vec![components::ingester(&pod)],
         deployments: components::deployments(&pod),
+        autoscalers: autoscaler::all(stack),
         may_be_scaled: stack
             .roles()
             .filter(|role| !matches!(stack.workloads.get(*role).replicas, ReplicaRule::Fixed(_)))
@@ -141,7 +145,7 @@ pub(crate) fn build_monolithic(monolith: &Monolith) -> Prepared {
     }
     all.stateful_sets.push(monolith::stateful_set(monolith, &rendered, files.as_ref()));
     let objects = match &monolith.home {
-        Home::Objects(objects, _) => Some(objects),
+        Home::Objects(objects, _) => Some(&**objects),
         Home::Memory(_) | Home::Volume(_) => None,
     };
     add_common(&mut all, common, objects.map(objects::account_annotations).unwrap_or_default());
@@ -203,6 +207,7 @@ impl Prepared {
             disruption_budgets,
             stateful_sets,
             deployments,
+            autoscalers,
             ingresses,
             others,
             certificates: _,
@@ -221,6 +226,7 @@ impl Prepared {
         push(&mut all, Kind::PodDisruptionBudget, disruption_budgets)?;
         push(&mut all, Kind::StatefulSet, stateful_sets)?;
         push(&mut all, Kind::Deployment, deployments)?;
+        push(&mut all, Kind::HorizontalPodAutoscaler, autoscalers)?;
         push(&mut all, Kind::Ingress, ingresses)?;
         for (kind, object) in others {
             push(&mut all, kind, vec![object])?;

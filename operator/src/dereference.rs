@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{try_join, try_join3, try_join4, try_join_all};
+use futures::future::{try_join, try_join_all, try_join3, try_join4};
 use k8s_openapi::{
     Metadata, NamespaceResourceScope,
     api::{
@@ -74,10 +74,14 @@ async fn facts(
         pods(client, namespace, &selector),
         autoscaled(client, namespace),
     );
-    let ((secrets, config_maps, accounts, has_twin), (objects, pods, autoscaled)) = try_join(named, live).await?;
+    let ((secrets, config_maps, accounts, has_twin), (objects, pods, autoscaled)) =
+        try_join(named, live).await?;
     Ok(Facts {
         secrets: secrets.into_iter().map(|secret| (secret.name_any(), contents_of_secret(secret))).collect(),
-        config_maps: config_maps.into_iter().map(|map| (map.name_any(), contents_of_config_map(map))).collect(),
+        config_maps: config_maps
+            .into_iter()
+            .map(|map| (map.name_any(), contents_of_config_map(map)))
+            .collect(),
         service_accounts: accounts.iter().map(ResourceExt::name_any).collect(),
         has_twin,
         entropy: entropy()?,
@@ -88,7 +92,8 @@ async fn facts(
 /// What a Secret holds, also one that comes from a file.
 pub(crate) fn contents_of_secret(secret: Secret) -> Contents {
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-    let text = secret.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
+    let text =
+        secret.string_data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.into_bytes()));
     Contents(data.chain(text).collect())
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::PodSecurityContext;
+
 use crate::{
     api::{TempoMonolithic, TempoStack},
     facts::{Contents, Facts},
@@ -48,7 +50,8 @@ pub(crate) fn plain() -> Platform {
 /// A plain cluster with these gates.
 pub(crate) fn platform(gates: &str) -> Platform {
     let gates: Gates = gates.parse().expect("these are gates");
-    let images = Images { tempo: "vivace:1".to_owned(), operator: "operator:1".to_owned(), ..Images::default() };
+    let images =
+        Images { tempo: "vivace:1".to_owned(), operator: "operator:1".to_owned(), ..Images::default() };
     Platform::of(Distribution::Community, &gates, images)
 }
 
@@ -57,7 +60,7 @@ pub(crate) fn openshift() -> Platform {
     let gates = "openshift.route,openshift.servingCertsService,openshift.oauthProxy,prometheusOperator";
     Platform {
         distribution: Distribution::OpenShift,
-        pod_security_context: Default::default(),
+        pod_security_context: PodSecurityContext::default(),
         base_domain: Some("apps.example.org".to_owned()),
         ..platform(gates)
     }
@@ -89,6 +92,7 @@ pub(crate) fn monolithic(spec: &str, platform: &Platform) -> Result<Monolith, In
         "apiVersion: tempo.grafana.com/v1alpha1\nkind: TempoMonolithic\n\
          metadata: {{name: mono, namespace: prod, uid: u1}}\nspec: {spec}\n"
     );
-    let resource: TempoMonolithic = serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"));
+    let resource: TempoMonolithic =
+        serde_yaml::from_str(&yaml).unwrap_or_else(|error| panic!("{error}: {yaml}"));
     validate_monolithic(&resource, &facts(), platform)
 }

@@ -103,9 +103,11 @@ fn stand_in(stack: &TempoStack, facts: &mut Facts, options: &Options) {
             ("access_key_id", "generated"),
             ("access_key_secret", "generated"),
         ],
-        SecretType::Azure => {
-            &[("container", &options.azure_container), ("account_name", "generated"), ("account_key", "generated")]
-        }
+        SecretType::Azure => &[
+            ("container", &options.azure_container),
+            ("account_name", "generated"),
+            ("account_key", "generated"),
+        ],
         SecretType::Gcs => &[("bucketname", &options.gcs_bucket), ("key.json", "{}")],
     };
     let contents = pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();

@@ -3,16 +3,13 @@
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
     core::v1::{ConfigMap, Secret, Service, ServiceAccount},
     networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
 };
-use kube::{
-    Resource,
-    discovery::ApiResource,
-    api::GroupVersionKind,
-};
+use kube::{Resource, api::GroupVersionKind, discovery::ApiResource};
 
 use crate::platform::{Feature, Platform};
 
@@ -33,6 +30,7 @@ pub(crate) enum Kind {
     PodDisruptionBudget,
     StatefulSet,
     Deployment,
+    HorizontalPodAutoscaler,
     Ingress,
     Route,
     ServiceMonitor,
@@ -41,7 +39,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
@@ -55,6 +53,7 @@ impl Kind {
         Self::PodDisruptionBudget,
         Self::StatefulSet,
         Self::Deployment,
+        Self::HorizontalPodAutoscaler,
         Self::Ingress,
         Self::Route,
         Self::ServiceMonitor,
@@ -77,6 +76,7 @@ impl Kind {
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::StatefulSet => "StatefulSet",
             Self::Deployment => "Deployment",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::Ingress => "Ingress",
             Self::Route => "Route",
             Self::ServiceMonitor => "ServiceMonitor",
@@ -131,10 +131,10 @@ impl Kind {
             Self::PodDisruptionBudget => of::<PodDisruptionBudget>(),
             Self::StatefulSet => of::<StatefulSet>(),
             Self::Deployment => of::<Deployment>(),
+            Self::HorizontalPodAutoscaler => of::<HorizontalPodAutoscaler>(),
             Self::Ingress => of::<Ingress>(),
             Self::Route => other("route.openshift.io", "v1", self),
-            Self::ServiceMonitor => other("monitoring.coreos.com", "v1", self),
-            Self::PrometheusRule => other("monitoring.coreos.com", "v1", self),
+            Self::ServiceMonitor | Self::PrometheusRule => other("monitoring.coreos.com", "v1", self),
             Self::GrafanaDatasource => other("grafana.integreatly.org", "v1beta1", self),
         }
     }

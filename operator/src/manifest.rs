@@ -69,7 +69,9 @@ pub(crate) fn read(text: &str) -> Result<Manifest, ManifestError> {
         }
     }
     let names: BTreeSet<(Owner, String)> = all.resources.iter().map(Custom::name).collect();
-    let both = |name: &String| [Owner::TempoStack, Owner::TempoMonolithic].map(|owner| names.contains(&(owner, name.clone())));
+    let both = |name: &String| {
+        [Owner::TempoStack, Owner::TempoMonolithic].map(|owner| names.contains(&(owner, name.clone())))
+    };
     all.facts.has_twin = names.iter().any(|(_, name)| both(name) == [true, true]);
     Ok(all)
 }

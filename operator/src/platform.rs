@@ -89,7 +89,9 @@ pub(crate) struct Gates {
 
 /// A gate that there is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("FEATURE_GATES: `{0}` is no gate, expected a list of names such as prometheusOperator,-openshift.route")]
+#[error(
+    "FEATURE_GATES: `{0}` is no gate, expected a list of names such as prometheusOperator,-openshift.route"
+)]
 pub(crate) struct UnknownGate(String);
 
 impl std::str::FromStr for Gates {

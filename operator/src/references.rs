@@ -58,7 +58,8 @@ pub(crate) fn of_environment<'a>(
     let mut config_maps: Vec<&str> =
         values().filter_map(|value| Some(value.config_map_key_ref.as_ref()?.name.as_str())).collect();
     secrets.extend(env_from.iter().filter_map(|source| Some(source.secret_ref.as_ref()?.name.as_str())));
-    config_maps.extend(env_from.iter().filter_map(|source| Some(source.config_map_ref.as_ref()?.name.as_str())));
+    config_maps
+        .extend(env_from.iter().filter_map(|source| Some(source.config_map_ref.as_ref()?.name.as_str())));
     for names in [&mut secrets, &mut config_maps] {
         names.sort_unstable();
         names.dedup();

@@ -57,7 +57,11 @@ pub struct PlatformOptions {
     #[arg(long, env = "RELATED_IMAGE_TEMPO_QUERY", default_value = "docker.io/grafana/tempo-query:2.10.8")]
     tempo_query_image: String,
     /// Image of Jaeger's query.
-    #[arg(long, env = "RELATED_IMAGE_JAEGER_QUERY", default_value = "docker.io/jaegertracing/jaeger-query:1.68.0")]
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_JAEGER_QUERY",
+        default_value = "docker.io/jaegertracing/jaeger-query:1.68.0"
+    )]
     jaeger_query_image: String,
     /// Image of the gateway.
     #[arg(
@@ -74,7 +78,11 @@ pub struct PlatformOptions {
     )]
     opa_image: String,
     /// Image of OpenShift's proxy.
-    #[arg(long, env = "RELATED_IMAGE_OAUTH_PROXY", default_value = "quay.io/openshift/origin-oauth-proxy:4.14")]
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_OAUTH_PROXY",
+        default_value = "quay.io/openshift/origin-oauth-proxy:4.14"
+    )]
     oauth_proxy_image: String,
     /// Image of this operator, which pods that are spread over zones wait with. Without it, they do not wait.
     #[arg(long, env = "OPERATOR_IMAGE", default_value = "")]
@@ -103,7 +111,8 @@ pub struct PlatformOptions {
 }
 
 /// Handed on to the workloads when the operator has them.
-const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+const PROXY_VARIABLES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 impl PlatformOptions {
     /// The platform before anybody has looked at a cluster, and the gates that were named.

@@ -62,8 +62,7 @@ fn definition(plain: Value, rules: Vec<Rule>) -> Result<Value, CrdError> {
 /// Every definition, in the order in which it is installed.
 pub fn definitions() -> Result<Vec<Value>, CrdError> {
     let stack = definition(serde_json::to_value(TempoStack::crd())?, rules::of_stack())?;
-    let mut monolithic =
-        definition(serde_json::to_value(TempoMonolithic::crd())?, rules::of_monolithic())?;
+    let mut monolithic = definition(serde_json::to_value(TempoMonolithic::crd())?, rules::of_monolithic())?;
     // Nothing has to be said of it at all.
     let schema = &mut monolithic["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     if let Some(schema) = schema.as_object_mut() {
@@ -91,7 +90,10 @@ mod tests {
     fn the_stored_definitions_are_what_the_types_say() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         for definition in definitions().expect("definitions can be made") {
-            let name = format!("tempo.grafana.com_{}.yaml", definition["spec"]["names"]["plural"].as_str().expect("a name"));
+            let name = format!(
+                "tempo.grafana.com_{}.yaml",
+                definition["spec"]["names"]["plural"].as_str().expect("a name")
+            );
             let made = yaml(&definition).expect("the definition is YAML");
             for folder in ["crds", "charts/vivace-operator/files/crds"] {
                 let stored = format!("{root}/{folder}/{name}");
@@ -146,8 +148,10 @@ mod tests {
 
     #[test]
     fn what_a_rule_points_at_is_in_the_schema() {
-        for (mut definition, rules) in
-            definitions().expect("definitions can be made").into_iter().zip([rules::of_stack(), rules::of_monolithic()])
+        for (mut definition, rules) in definitions()
+            .expect("definitions can be made")
+            .into_iter()
+            .zip([rules::of_stack(), rules::of_monolithic()])
         {
             let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
             for Rule { at, field, .. } in rules {

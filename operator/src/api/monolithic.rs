@@ -280,6 +280,7 @@ pub struct UiRoute {
 pub struct Multitenancy {
     /// The tenants, and how their users are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
     pub authentication: Vec<Tenant>,
     /// Who may do what; of mode `static`.
     #[serde(skip_serializing_if = "Option::is_none")]

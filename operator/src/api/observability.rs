@@ -50,14 +50,16 @@ pub struct Tracing {
     pub jaeger_agent_endpoint: Option<String>,
     /// URL that traces are sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
     pub otlp_http_endpoint: Option<String>,
     /// Share of requests that are traced, 0 to 1; nothing is traced where it is not said.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub sampling_fraction: Option<String>,
 }
 
 fn agent(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "default": "localhost:6831"})
+    schemars::json_schema!({"type": "string", "maxLength": 1024, "default": "localhost:6831"})
 }
 
 /// For the Grafana operator.

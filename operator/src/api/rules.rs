@@ -56,21 +56,31 @@ fn name() -> Rule {
 }
 
 /// Rules of tenants, from where they stand. `gateway` is CEL that says whether there is one.
-fn tenants(at: &'static str, path: &str, gateway: &str, fields: [&'static str; 4]) -> Vec<Rule> {
-    let [mode, authentication, authorization, place] = fields;
+fn tenants(at: &'static str, path: &str, gateway: &str, fields: [&'static str; 3]) -> Vec<Rule> {
     let openshift = format!("({} && self.{path}.mode == 'openshift')", there(&format!("{path}.mode")));
-    let has_authentication =
-        format!("({} && self.{path}.authentication.size() > 0)", there(&format!("{path}.authentication")));
-    let has_authorization = there(&format!("{path}.authorization"));
     let in_static = format!("({gateway} && {} && !{openshift})", there(path));
+    let named =
+        format!("({} && self.{path}.authentication.size() > 0)", there(&format!("{path}.authentication")));
+    let mut rules = in_openshift_mode(at, path, [&openshift, gateway, &named], fields);
+    rules.extend(in_static_mode(at, path, [&in_static, &named], fields));
+    rules
+}
+
+fn in_openshift_mode(
+    at: &'static str,
+    path: &str,
+    [openshift, gateway, named]: [&str; 3],
+    [mode, authentication, authorization]: [&'static str; 3],
+) -> Vec<Rule> {
+    let has_authorization = there(&format!("{path}.authorization"));
     vec![
-        rule(at, mode, format!("!{openshift} || {gateway}"), "openshift mode requires the gateway to be enabled"),
         rule(
             at,
-            authentication,
-            format!("!{openshift} || {has_authentication}"),
-            "is required in openshift mode",
+            mode,
+            format!("!{openshift} || {gateway}"),
+            "openshift mode requires the gateway to be enabled",
         ),
+        rule(at, authentication, format!("!{openshift} || {named}"), "is required in openshift mode"),
         rule(
             at,
             authorization,
@@ -80,13 +90,25 @@ fn tenants(at: &'static str, path: &str, gateway: &str, fields: [&'static str; 4
         rule(
             at,
             authentication,
-            format!("!{openshift} || !{has_authentication} || self.{path}.authentication.all(t, !has(t.oidc))"),
+            format!("!{openshift} || !{named} || self.{path}.authentication.all(t, !has(t.oidc))"),
             "OIDC must not be set in openshift mode: the accounts of the cluster hold",
         ),
+    ]
+}
+
+fn in_static_mode(
+    at: &'static str,
+    path: &str,
+    [in_static, named]: [&str; 2],
+    [_, authentication, authorization]: [&'static str; 3],
+) -> Vec<Rule> {
+    let has_authorization = there(&format!("{path}.authorization"));
+    let given = format!("self.{path}.authorization");
+    vec![
         rule(
             at,
             authentication,
-            format!("!{in_static} || {has_authentication}"),
+            format!("!{in_static} || {named}"),
             "is required in static mode, so that the gateway knows who asks",
         ),
         rule(
@@ -98,14 +120,14 @@ fn tenants(at: &'static str, path: &str, gateway: &str, fields: [&'static str; 4
         rule(
             at,
             authentication,
-            format!("!{in_static} || !{has_authentication} || self.{path}.authentication.all(t, has(t.oidc))"),
+            format!("!{in_static} || !{named} || self.{path}.authentication.all(t, has(t.oidc))"),
             "each tenant needs OIDC in static mode",
         ),
         rule(
             at,
-            place,
+            authorization,
             format!(
-                "!{in_static} || !{has_authorization} || (self.{path}.authorization.roles.size() > 0 && self.{path}.authorization.roleBindings.size() > 0)"
+                "!{in_static} || !{has_authorization} || ({given}.roles.size() > 0 && {given}.roleBindings.size() > 0)"
             ),
             "needs at least one role and one role binding in static mode",
         ),
@@ -115,10 +137,6 @@ fn tenants(at: &'static str, path: &str, gateway: &str, fields: [&'static str; 4
 /// Rules of a `TempoStack`.
 pub(super) fn of_stack() -> Vec<Rule> {
     let gateway = on("template.gateway.enabled");
-    let ui = on("template.queryFrontend.jaegerQuery.enabled");
-    let ui_type = "template.queryFrontend.jaegerQuery.ingress.type";
-    let exposed =
-        format!("({} && self.{ui_type} in ['ingress', 'route'])", there(ui_type));
     let mut rules = vec![
         name(),
         rule(
@@ -126,24 +144,60 @@ pub(super) fn of_stack() -> Vec<Rule> {
             ".template.ingester.replicas",
             "!has(self.replicationFactor) || self.replicationFactor / 2 + 1 <= \
              (has(self.template) && has(self.template.ingester) && has(self.template.ingester.replicas) ? \
-             self.template.ingester.replicas : (has(self.size) ? self.replicationFactor / 2 + 1 : 1))",
+             self.template.ingester.replicas : \
+             (has(self.template) && has(self.template.ingester) && has(self.template.ingester.autoscaling) ? \
+             (has(self.template.ingester.autoscaling.minReplicas) ? self.template.ingester.autoscaling.minReplicas : 1) : \
+             (has(self.size) ? self.replicationFactor / 2 + 1 : 1)))",
             "must be at least replicationFactor / 2 + 1",
         ),
+    ];
+    rules.extend(beside_gateway(&gateway));
+    rules.extend(components());
+    rules.extend(COMPONENTS.map(|at| {
+        rule(
+            at,
+            ".autoscaling",
+            "!has(self.autoscaling) || !has(self.replicas)",
+            "who scales is one: autoscaling and replicas exclude each other",
+        )
+    }));
+    rules.extend(storage_and_metrics());
+    rules.extend(tracing());
+    for at in ["spec/limits/global/query", "spec/limits/perTenant/*/query"] {
+        rules.push(rule(
+            at,
+            ".maxSearchBytesPerTrace",
+            "!has(self.maxSearchBytesPerTrace)",
+            "was removed from Tempo and must be unset",
+        ));
+    }
+    let fields = [".tenants.mode", ".tenants.authentication", ".tenants.authorization"];
+    rules.extend(tenants("spec", "tenants", &gateway, fields));
+    rules
+}
+
+/// What the gateway needs, and what it excludes.
+fn beside_gateway(gateway: &str) -> [Rule; 5] {
+    let ui = on("template.queryFrontend.jaegerQuery.enabled");
+    let ui_type = "template.queryFrontend.jaegerQuery.ingress.type";
+    let exposed = format!("({} && self.{ui_type} in ['ingress', 'route'])", there(ui_type));
+    let field = ".template.gateway.enabled";
+    [
         rule(
             "spec",
-            ".template.gateway.enabled",
+            field,
             format!("!{gateway} || has(self.tenants)"),
             "the gateway needs tenants to be configured",
         ),
         rule(
             "spec",
-            ".template.gateway.enabled",
+            field,
             format!("!({gateway} && {exposed})"),
             "the gateway and an ingress of the Jaeger UI exclude each other: the UI is reached through the gateway",
         ),
         rule(
             "spec",
-            ".template.gateway.enabled",
+            field,
             format!("!({gateway} && {})", on("template.distributor.tls.enabled")),
             "the gateway and TLS of the receivers exclude each other: traces come in through the gateway",
         ),
@@ -159,8 +213,25 @@ pub(super) fn of_stack() -> Vec<Rule> {
             format!("!({gateway} && {})", on("observability.grafana.createDatasource")),
             "a data source is not supported behind the gateway, which wants credentials",
         ),
+    ]
+}
+
+/// Where what every component has stands.
+const COMPONENTS: [&str; 7] = [
+    "spec/template/compactor",
+    "spec/template/distributor/component",
+    "spec/template/gateway/component",
+    "spec/template/ingester",
+    "spec/template/metricsGenerator/component",
+    "spec/template/querier",
+    "spec/template/queryFrontend/component",
+];
+
+fn components() -> [Rule; 3] {
+    let ui = "spec/template/queryFrontend/jaegerQuery";
+    [
         rule(
-            "spec/template/queryFrontend/jaegerQuery",
+            ui,
             ".ingress.type",
             format!(
                 "!({} && self.ingress.type in ['ingress', 'route']) || {}",
@@ -170,7 +241,7 @@ pub(super) fn of_stack() -> Vec<Rule> {
             "needs the Jaeger UI to be enabled",
         ),
         rule(
-            "spec/template/queryFrontend/jaegerQuery",
+            ui,
             ".monitorTab.prometheusEndpoint",
             format!("!{} || {}", on("monitorTab.enabled"), said("monitorTab.prometheusEndpoint")),
             "must be set when the monitor tab is enabled",
@@ -181,6 +252,11 @@ pub(super) fn of_stack() -> Vec<Rule> {
             format!("!{} || (has(self.remoteWriteURLs) && self.remoteWriteURLs.size() > 0)", on("enabled")),
             "at least one is required when the metrics-generator is enabled",
         ),
+    ]
+}
+
+fn storage_and_metrics() -> [Rule; 3] {
+    [
         rule(
             "spec/storage",
             ".tls.enabled",
@@ -199,20 +275,7 @@ pub(super) fn of_stack() -> Vec<Rule> {
             format!("!{} || {}", on("createPrometheusRules"), on("createServiceMonitors")),
             "the rules are about metrics that are collected: createServiceMonitors must be true as well",
         ),
-    ];
-    rules.extend(tracing());
-    for at in ["spec/limits/global/query", "spec/limits/perTenant/*/query"] {
-        rules.push(rule(
-            at,
-            ".maxSearchBytesPerTrace",
-            "!has(self.maxSearchBytesPerTrace)",
-            "was removed from Tempo and must be unset",
-        ));
-    }
-    let fields =
-        [".tenants.mode", ".tenants.authentication", ".tenants.authorization", ".tenants.authorization"];
-    rules.extend(tenants("spec", "tenants", &gateway, fields));
-    rules
+    ]
 }
 
 fn tracing() -> [Rule; 3] {
@@ -221,13 +284,19 @@ fn tracing() -> [Rule; 3] {
         rule(
             at,
             ".jaeger_agent_endpoint",
-            format!("!{} || self.jaeger_agent_endpoint.matches('^.*:[0-9]+$')", said("jaeger_agent_endpoint")),
+            format!(
+                "!{} || self.jaeger_agent_endpoint.matches('^.*:[0-9]+$')",
+                said("jaeger_agent_endpoint")
+            ),
             "must be host:port",
         ),
         rule(
             at,
             ".sampling_fraction",
-            format!("!{} || self.sampling_fraction.matches('^[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?$')", said("sampling_fraction")),
+            format!(
+                "!{} || self.sampling_fraction.matches('^[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?$')",
+                said("sampling_fraction")
+            ),
             "must be a number such as 0.1",
         ),
         rule(
@@ -242,9 +311,29 @@ fn tracing() -> [Rule; 3] {
 /// Rules of a `TempoMonolithic`.
 pub(super) fn of_monolithic() -> Vec<Rule> {
     let gateway = on("multitenancy.enabled");
+    let mut rules = vec![name()];
+    rules.extend(monolithic_parts(&gateway));
+    for (backend, field) in [("azure", ".azure.secret"), ("gcs", ".gcs.secret"), ("s3", ".s3.secret")] {
+        rules.push(rule(
+            "spec/storage/traces",
+            field,
+            format!("!has(self.backend) || self.backend != '{backend}' || has(self.{backend})"),
+            "a storage secret must be named",
+        ));
+    }
+    let fields = [".multitenancy.mode", ".multitenancy.authentication", ".multitenancy.authorization"];
+    let mut of_tenants = tenants("spec", "multitenancy", &gateway, fields);
+    // Here the mode alone does nothing while multitenancy is off.
+    of_tenants.remove(0);
+    rules.extend(
+        of_tenants.into_iter().map(|rule| Rule { rule: format!("!{gateway} || ({})", rule.rule), ..rule }),
+    );
+    rules
+}
+
+fn monolithic_parts(gateway: &str) -> [Rule; 7] {
     let ui = on("jaegerui.enabled");
-    let mut rules = vec![
-        name(),
+    [
         rule(
             "spec",
             ".jaegerui.ingress.enabled",
@@ -291,24 +380,5 @@ pub(super) fn of_monolithic() -> Vec<Rule> {
             ),
             "a custom ServiceAccount is not supported with multitenancy of mode openshift",
         ),
-    ];
-    for (backend, field) in [("azure", ".azure.secret"), ("gcs", ".gcs.secret"), ("s3", ".s3.secret")] {
-        rules.push(rule(
-            "spec/storage/traces",
-            field,
-            format!("!has(self.backend) || self.backend != '{backend}' || has(self.{backend})"),
-            "a storage secret must be named",
-        ));
-    }
-    let fields = [
-        ".multitenancy.mode",
-        ".multitenancy.authentication",
-        ".multitenancy.authorization",
-        ".multitenancy.authorization",
-    ];
-    let mut of_tenants = tenants("spec", "multitenancy", &gateway, fields);
-    // Here the mode alone does nothing while multitenancy is off.
-    of_tenants.remove(0);
-    rules.extend(of_tenants.into_iter().map(|rule| Rule { rule: format!("!{gateway} || ({})", rule.rule), ..rule }));
-    rules
+    ]
 }

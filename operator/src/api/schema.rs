@@ -233,6 +233,27 @@ pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     selector_schema().try_into().unwrap_or_default()
 }
 
+/// How evenly pods are spread.
+pub(super) fn topology_spread(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
+            "properties": {
+                "labelSelector": selector_schema(),
+                "matchLabelKeys": {"type": "array", "items": {"type": "string"}},
+                "maxSkew": {"type": "integer", "format": "int32"},
+                "minDomains": {"type": "integer", "format": "int32"},
+                "nodeAffinityPolicy": {"type": "string"},
+                "nodeTaintsPolicy": {"type": "string"},
+                "topologyKey": {"type": "string"},
+                "whenUnsatisfiable": {"type": "string"},
+            },
+        },
+    })
+}
+
 /// Where a pod may run.
 pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
     let texts = json!({"type": "array", "items": {"type": "string"}});

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Limits, Observability, Quantity, Resources, RetentionSpec, Storage, Template, TempoStackStatus, Tenants, schema,
+    Limits, Observability, Quantity, Resources, RetentionSpec, Storage, Template, TempoStackStatus, Tenants,
+    schema,
 };
 
 /// What a stack shall be.
@@ -62,6 +63,9 @@ pub struct TempoStackSpec {
     /// Metrics, traces and dashboards of the stack itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,
+    /// What becomes of the ingesters' volumes when the stack is deleted or scaled in; they are kept where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim_retention_policy: Option<ClaimRetentionPolicy>,
     /// Homes of the write-ahead log: 1 is the ingester's volume, more is object storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -124,6 +128,38 @@ pub enum ManagementState {
     Managed,
     /// It only looks.
     Unmanaged,
+}
+
+/// What becomes of volumes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRetentionPolicy {
+    /// When the stack is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_deleted: Option<ClaimRetention>,
+    /// When there are fewer ingesters than before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_scaled: Option<ClaimRetention>,
+}
+
+/// What becomes of a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ClaimRetention {
+    /// It is kept.
+    Retain,
+    /// It goes.
+    Delete,
+}
+
+impl ClaimRetention {
+    /// As written in a resource.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Delete => "Delete",
+        }
+    }
 }
 
 /// Sizes of a stack.

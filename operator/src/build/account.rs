@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     core::v1::ServiceAccount,
-    rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role as RbacRole, RoleBinding, RoleRef, Subject},
+    rbac::v1::{
+        ClusterRole, ClusterRoleBinding, PolicyRule, Role as RbacRole, RoleBinding, RoleRef, Subject,
+    },
 };
 
 use super::{gateway, oauth};
@@ -30,8 +32,11 @@ pub(super) fn accounts(common: &Common, annotations: Vec<(String, String)>) -> V
                 let mut metadata = identity.meta(identity.role(role), identity.labels(role.as_str()));
                 metadata.annotations = Some(pairs.into_iter().collect());
                 let automount = (role == Role::Gateway).then_some(true);
-                let account =
-                    ServiceAccount { metadata, automount_service_account_token: automount, ..Default::default() };
+                let account = ServiceAccount {
+                    metadata,
+                    automount_service_account_token: automount,
+                    ..Default::default()
+                };
                 all.push(account);
             }
         }

@@ -134,7 +134,10 @@ const RECORDS: [(&str, &str); 6] = [
         "_bucket:sum_rate",
         "sum(rate(tempo_request_duration_seconds_bucket{S}[1m])) by (le, cluster, namespace, job, route)",
     ),
-    ("_sum:sum_rate", "sum(rate(tempo_request_duration_seconds_sum{S}[1m])) by (cluster, namespace, job, route)"),
+    (
+        "_sum:sum_rate",
+        "sum(rate(tempo_request_duration_seconds_sum{S}[1m])) by (cluster, namespace, job, route)",
+    ),
     (
         "_count:sum_rate",
         "sum(rate(tempo_request_duration_seconds_count{S}[1m])) by (cluster, namespace, job, route)",

@@ -15,6 +15,7 @@ use crate::{
 /// Key of the bundle with all authorities that are valid.
 pub(crate) const BUNDLE_KEY: &str = "service-ca.crt";
 /// Annotation of a certificate's Secret that lists the names it is for.
+#[cfg_attr(not(test), expect(dead_code, reason = "for whoever makes certificates"))]
 pub(crate) const HOSTNAMES: &str = "tempo.grafana.com/certificate-hostnames";
 
 /// The certificates of a stack.
@@ -57,11 +58,7 @@ pub(crate) fn needed(identity: &Identity, platform: &Platform) -> Option<Certifi
         }
         Owner::TempoMonolithic => vec![leaf(identity.monolith(), secret(identity, None))],
     };
-    Some(Certificates {
-        authority: identity.object("signing-ca"),
-        bundle: bundle(identity),
-        leaves,
-    })
+    Some(Certificates { authority: identity.object("signing-ca"), bundle: bundle(identity), leaves })
 }
 
 /// Name of the ConfigMap with the authorities.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, StatefulSet, StatefulSetSpec},
+        apps::v1::{
+            Deployment, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+        },
         core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Service, VolumeResourceRequirements},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
@@ -111,6 +113,12 @@ pub(super) fn ingester(pod: &Context<'_>) -> StatefulSet {
     StatefulSet {
         metadata: identity.meta(identity.role(Role::Ingester), identity.labels(Role::Ingester.as_str())),
         spec: Some(StatefulSetSpec {
+            persistent_volume_claim_retention_policy: pod.stack.claim_retention.map(|[deleted, scaled]| {
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some(deleted.to_owned()),
+                    when_scaled: Some(scaled.to_owned()),
+                }
+            }),
             pod_management_policy: Some("Parallel".to_owned()),
             replicas: pod.replicas(Role::Ingester),
             selector: identity.selector(Role::Ingester),

@@ -55,10 +55,10 @@ pub(crate) struct Rendered {
 pub(crate) fn render(stack: &Stack) -> Rendered {
     let extra = stack.common.extra_config.as_ref();
     let tempo = tempo_yaml(stack, extra);
-    let frontend = yaml(with_extra(stack::query_frontend(stack), extra));
+    let frontend = yaml(&with_extra(stack::query_frontend(stack), extra));
     let mut files = BTreeMap::from([
         (QUERY_FRONTEND_KEY.to_owned(), frontend),
-        (OVERRIDES_KEY.to_owned(), yaml(overrides::file(stack))),
+        (OVERRIDES_KEY.to_owned(), yaml(&overrides::file(stack))),
     ]);
     let server = stack.common.host(&stack.common.identity.role(Role::QueryFrontend));
     rendered(files_with(&mut files, &stack.common, tempo, Some(&server)))
@@ -78,7 +78,7 @@ fn files_with(
 ) -> BTreeMap<String, String> {
     files.insert(KEY.to_owned(), tempo);
     if let Some(jaeger) = &common.jaeger {
-        files.insert(TEMPO_QUERY_KEY.to_owned(), yaml(tempo_query(jaeger, common, server)));
+        files.insert(TEMPO_QUERY_KEY.to_owned(), yaml(&tempo_query(jaeger, common, server)));
     }
     std::mem::take(files)
 }
@@ -90,12 +90,12 @@ fn rendered(files: BTreeMap<String, String>) -> Rendered {
 
 /// `tempo.yaml` of a stack with an extra configuration laid over it.
 pub(crate) fn tempo_yaml(stack: &Stack, extra: Option<&Value>) -> String {
-    yaml(with_extra(stack::tempo(stack), extra))
+    yaml(&with_extra(stack::tempo(stack), extra))
 }
 
 /// `tempo.yaml` of a monolithic stack with an extra configuration laid over it.
 pub(crate) fn monolithic_yaml(monolith: &Monolith, extra: Option<&Value>) -> String {
-    yaml(with_extra(monolith::tempo(monolith), extra))
+    yaml(&with_extra(monolith::tempo(monolith), extra))
 }
 
 /// The ConfigMap that holds the files.
@@ -107,8 +107,8 @@ pub(crate) fn config_map(identity: &Identity, name: String, rendered: &Rendered)
     }
 }
 
-fn yaml(tree: Value) -> String {
-    serde_yaml::to_string(&tree).unwrap_or_default()
+fn yaml(tree: &Value) -> String {
+    serde_yaml::to_string(tree).unwrap_or_default()
 }
 
 fn with_extra(mut tree: Value, extra: Option<&Value>) -> Value {
@@ -182,7 +182,9 @@ fn s3(bucket: &S3) -> Value {
         ("tls_min_version", tls.as_ref().map(|tls| tls.min_version.clone().into())),
         (
             "tls_cipher_suites",
-            tls.as_ref().filter(|tls| !tls.cipher_suites.is_empty()).map(|tls| tls.cipher_suites.join(",").into()),
+            tls.as_ref()
+                .filter(|tls| !tls.cipher_suites.is_empty())
+                .map(|tls| tls.cipher_suites.join(",").into()),
         ),
     ])
 }

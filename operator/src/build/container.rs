@@ -4,8 +4,8 @@ use k8s_openapi::{
     api::core::v1::{
         Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
         HTTPGetAction, KeyToPath, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity, Probe,
-        ResourceRequirements, SecretKeySelector, SecretVolumeSource, SecurityContext, TCPSocketAction, Volume,
-        VolumeMount, WeightedPodAffinityTerm,
+        ResourceRequirements, SecretKeySelector, SecretVolumeSource, SecurityContext, TCPSocketAction,
+        Volume, VolumeMount, WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -143,11 +143,7 @@ fn file(key: &str) -> KeyToPath {
 }
 
 pub(super) fn empty_volume(volume: &str) -> Volume {
-    Volume {
-        name: volume.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource::default()),
-        ..Volume::default()
-    }
+    Volume { name: volume.to_owned(), empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() }
 }
 
 pub(super) fn value(variable: &str, value: impl Into<String>) -> EnvVar {

@@ -42,7 +42,10 @@ pub(super) struct Files {
 
 /// The files, once for the objects and the hashes.
 pub(super) fn files(gateway: &Gateway, owner: Owner, account: &str) -> Files {
-    Files { rbac: files::rbac(&gateway.authority), tenants: files::tenants(gateway, opa_package(owner), account) }
+    Files {
+        rbac: files::rbac(&gateway.authority),
+        tenants: files::tenants(gateway, opa_package(owner), account),
+    }
 }
 
 impl Files {
@@ -66,9 +69,9 @@ pub(super) fn account(common: &Common) -> String {
 
 /// Whether the public listener has a certificate that OpenShift makes.
 pub(super) fn has_serving_cert(common: &Common) -> bool {
-    let openshift =
-        common.gateway.as_ref().is_some_and(|gateway| gateway.authority == Authority::OpenShift);
-    common.platform.has(Feature::ServingCerts) && (openshift || common.identity.owner == Owner::TempoMonolithic)
+    let openshift = common.gateway.as_ref().is_some_and(|gateway| gateway.authority == Authority::OpenShift);
+    common.platform.has(Feature::ServingCerts)
+        && (openshift || common.identity.owner == Owner::TempoMonolithic)
 }
 
 fn serving_cert(identity: &Identity) -> String {
@@ -120,7 +123,8 @@ pub(super) fn service(common: &Common, pods: &str, ports: &[Port]) -> Service {
     let identity = &common.identity;
     let name = identity.role(Role::Gateway);
     let mut made = service::named(identity, name, Role::Gateway.as_str(), identity.labels(pods), ports);
-    if has_serving_cert(common) {
+    // The peer asks for the certificate in either mode, and serves with it in one.
+    if common.platform.has(Feature::ServingCerts) {
         service::serve_with(&mut made, &serving_cert(identity));
     }
     made
@@ -137,7 +141,12 @@ pub(super) fn deployment(pod: &Context<'_>, gateway: &Gateway, files: &Files) ->
     let mut containers = vec![Container {
         env: some(env),
         volume_mounts: Some(mounted.mounts),
-        ..own_container(common, gateway, args_of_stack(stack, gateway), &[GATEWAY_GRPC, GATEWAY_INTERNAL, GATEWAY_HTTP])
+        ..own_container(
+            common,
+            gateway,
+            args_of_stack(stack, gateway),
+            &[GATEWAY_GRPC, GATEWAY_INTERNAL, GATEWAY_HTTP],
+        )
     }];
     containers.extend(opa(common, gateway));
     let mut template = pod.template_of(Role::Gateway, containers, mounted.volumes);
@@ -300,7 +309,12 @@ fn opa(common: &Common, gateway: &Gateway) -> Option<Container> {
     if gateway.query_rbac {
         args.push("--opa.matcher=kubernetes_namespace_name".to_owned());
     }
-    args.extend(gateway.tenants.iter().map(|tenant| format!("--openshift.mappings={}=tempo.grafana.com", tenant.name)));
+    args.extend(
+        gateway
+            .tenants
+            .iter()
+            .map(|tenant| format!("--openshift.mappings={}=tempo.grafana.com", tenant.name)),
+    );
     let internal = || IntOrString::Int(OPA[1].number);
     Some(Container {
         liveness_probe: Some(live(internal(), "HTTP")),
@@ -320,11 +334,19 @@ pub(super) fn sidecars(
     let name = identity.role(Role::Gateway);
     let mut own = Mounted::default();
     own.add(config_file("gateway-rbac", &name, RBAC_KEY), "/etc/tempo-gateway/rbac", Access::ReadOnly);
-    own.add(secret_file("gateway-tenants", &name, TENANTS_KEY), "/etc/tempo-gateway/tenants", Access::ReadOnly);
+    own.add(
+        secret_file("gateway-tenants", &name, TENANTS_KEY),
+        "/etc/tempo-gateway/tenants",
+        Access::ReadOnly,
+    );
     if has_serving_cert(common) {
         let (bundle, certificate) = (identity.object("serving-cabundle"), serving_cert(identity));
         own.add(config_volume(&bundle, &bundle), "/etc/tempo-gateway/serving-ca", Access::ReadOnly);
-        own.add(secret_volume(&certificate, &certificate), "/etc/tempo-gateway/serving-cert", Access::ReadOnly);
+        own.add(
+            secret_volume(&certificate, &certificate),
+            "/etc/tempo-gateway/serving-cert",
+            Access::ReadOnly,
+        );
     }
     own.volumes.into_iter().for_each(|volume| pod.push_volume(volume));
     own.mounts.extend(certificates.iter().cloned());

@@ -1,8 +1,8 @@
 //! Ways in from outside the cluster: Ingress, and Route on OpenShift.
 
 use k8s_openapi::api::networking::v1::{
-    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend, IngressSpec,
-    ServiceBackendPort,
+    HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
+    IngressSpec, ServiceBackendPort,
 };
 use serde_json::{Map, Value, json};
 
@@ -76,7 +76,11 @@ fn ingress(common: &Common, door: &Door<'_>) -> Option<Ingress> {
         }),
         ..IngressBackend::default()
     };
-    let path = HTTPIngressPath { backend: backend.clone(), path: Some("/".to_owned()), path_type: "Prefix".to_owned() };
+    let path = HTTPIngressPath {
+        backend: backend.clone(),
+        path: Some("/".to_owned()),
+        path_type: "Prefix".to_owned(),
+    };
     let rule = |host: &String| IngressRule {
         host: Some(host.clone()),
         http: Some(HTTPIngressRuleValue { paths: vec![path.clone()] }),

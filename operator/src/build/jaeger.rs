@@ -107,11 +107,13 @@ fn query_args(common: &Common, place: Place) -> Vec<String> {
         "--grpc-storage.server=localhost:7777".to_owned(),
         "--query.bearer-token-propagation=true".to_owned(),
     ];
+    if common.multitenancy {
+        args.push("--multi-tenancy.enabled=true".to_owned());
+        args.push(format!("--multi-tenancy.header={TENANT_HEADER}"));
+    }
     if common.gateway.is_none() {
         return args;
     }
-    args.push("--multi-tenancy.enabled=true".to_owned());
-    args.push(format!("--multi-tenancy.header={TENANT_HEADER}"));
     match place {
         // Only the gateway, in the same pod, may reach it.
         Place::Monolith => args.extend([

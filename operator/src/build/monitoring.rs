@@ -31,8 +31,7 @@ pub(super) fn of_stack(stack: &Stack) -> Vec<Value> {
         let name = identity.role(role);
         let encrypted = common.platform.has(Feature::HttpEncryption)
             && (role != Role::QueryFrontend || common.gateway.is_some());
-        let tls =
-            encrypted.then(|| (certificates::secret(identity, Some(role)), common.host(&name)));
+        let tls = encrypted.then(|| (certificates::secret(identity, Some(role)), common.host(&name)));
         let port = if role == Role::Gateway { GATEWAY_INTERNAL } else { HTTP };
         service_monitor(identity, extra, &Target { name, component: role.as_str(), ports: &[port], tls })
     };
@@ -47,11 +46,8 @@ pub(super) fn of_monolith(monolith: &Monolith) -> Option<Value> {
     let behind_gateway = common.gateway.is_some();
     let tls = (behind_gateway && common.platform.has(Feature::HttpEncryption))
         .then(|| (certificates::secret(identity, None), common.host(&identity.monolith())));
-    let (component, ports): (_, &[Port]) = if behind_gateway {
-        (Role::Gateway.as_str(), &[GATEWAY_INTERNAL, HTTP])
-    } else {
-        ("tempo", &[HTTP])
-    };
+    let (component, ports): (_, &[Port]) =
+        if behind_gateway { (Role::Gateway.as_str(), &[GATEWAY_INTERNAL, HTTP]) } else { ("tempo", &[HTTP]) };
     Some(service_monitor(identity, extra, &Target { name: identity.monolith(), component, ports, tls }))
 }
 
@@ -107,10 +103,7 @@ pub(super) fn prometheus_rule(common: &Common) -> Option<Value> {
     let extra = common.monitoring.prometheus_rules.as_ref()?;
     let identity = &common.identity;
     let mut labels = identity.common_labels();
-    labels.insert(
-        "openshift.io/prometheus-rule-evaluation-scope".to_owned(),
-        "leaf-prometheus".to_owned(),
-    );
+    labels.insert("openshift.io/prometheus-rule-evaluation-scope".to_owned(), "leaf-prometheus".to_owned());
     labels.extend(extra.clone());
     Some(json!({
         "apiVersion": "monitoring.coreos.com/v1",

@@ -19,7 +19,8 @@ use super::{
     gateway, jaeger, oauth, objects,
     pod::{CONTAINER, CREDENTIALS_HASH, ENVIRONMENT_HASH, GRACE_SECONDS, Mounted},
     service::{
-        self, GATEWAY_HTTP, GATEWAY_INTERNAL, HTTP, INTERNAL_HTTPS, JAEGER, OAUTH_PROXY, OTLP_GRPC, OTLP_HTTP, Port,
+        self, GATEWAY_HTTP, GATEWAY_INTERNAL, HTTP, INTERNAL_HTTPS, JAEGER, OAUTH_PROXY, OTLP_GRPC,
+        OTLP_HTTP, Port,
     },
 };
 use crate::{
@@ -49,8 +50,8 @@ pub(super) fn services(monolith: &Monolith) -> Vec<Service> {
     }
     let selector = identity.labels(COMPONENT);
     let mut ports = vec![HTTP];
-    ports.extend(monolith.receivers.grpc.as_ref().map(|_| OTLP_GRPC));
-    ports.extend(monolith.receivers.http.as_ref().map(|_| OTLP_HTTP));
+    ports.extend(monolith.receivers.grpc.is_on().then_some(OTLP_GRPC));
+    ports.extend(monolith.receivers.http.is_on().then_some(OTLP_HTTP));
     let mut own = service::named(identity, identity.monolith(), COMPONENT, selector.clone(), &ports);
     if let Some(tls) = receiver_certificates(monolith).find(|tls| tls.is_serving_cert) {
         service::serve_with(&mut own, &tls.secret);
@@ -69,7 +70,7 @@ pub(super) fn services(monolith: &Monolith) -> Vec<Service> {
 }
 
 fn receiver_certificates(monolith: &Monolith) -> impl Iterator<Item = &ReceiverTls> {
-    [&monolith.receivers.grpc, &monolith.receivers.http].into_iter().flatten().flatten()
+    [&monolith.receivers.grpc, &monolith.receivers.http].into_iter().filter_map(|receiver| receiver.tls())
 }
 
 /// The one pod.
@@ -98,11 +99,7 @@ pub(super) fn stateful_set(
     }
 }
 
-fn template(
-    monolith: &Monolith,
-    rendered: &Rendered,
-    files: Option<&gateway::Files>,
-) -> PodTemplateSpec {
+fn template(monolith: &Monolith, rendered: &Rendered, files: Option<&gateway::Files>) -> PodTemplateSpec {
     let common = &monolith.common;
     let identity = &common.identity;
     let mut mounted = mounted(monolith);
@@ -167,8 +164,8 @@ fn annotations(
 fn container(monolith: &Monolith, mounts: Vec<VolumeMount>) -> Container {
     let common = &monolith.common;
     let mut ports = vec![HTTP, INTERNAL_HTTPS];
-    ports.extend(monolith.receivers.grpc.as_ref().map(|_| OTLP_GRPC));
-    ports.extend(monolith.receivers.http.as_ref().map(|_| OTLP_HTTP));
+    ports.extend(monolith.receivers.grpc.is_on().then_some(OTLP_GRPC));
+    ports.extend(monolith.receivers.http.is_on().then_some(OTLP_HTTP));
     Container {
         env: some(env(monolith)),
         env_from: some(common.env_from.clone()),
@@ -223,7 +220,7 @@ fn mounted(monolith: &Monolith) -> Mounted {
     // Behind the gateway, receivers have the stack's own certificate.
     if monolith.common.gateway.is_none() {
         for (receiver, below) in [(&monolith.receivers.grpc, "/grpc"), (&monolith.receivers.http, "/http")] {
-            if let Some(Some(tls)) = receiver {
+            if let Some(tls) = receiver.tls() {
                 all.receiver(tls, below);
             }
         }

@@ -120,7 +120,12 @@ fn metrics(identity: &Identity) -> NetworkPolicy {
         pod_selector: Some(labelled("app.kubernetes.io/name", "prometheus")),
         ..NetworkPolicyPeer::default()
     };
-    of_all(identity, "ingress-to-operand-metrics", Some(vec![from(vec![monitoring, prometheus], &[HTTP])]), None)
+    of_all(
+        identity,
+        "ingress-to-operand-metrics",
+        Some(vec![from(vec![monitoring, prometheus], &[HTTP])]),
+        None,
+    )
 }
 
 fn distributor(stack: &Stack) -> NetworkPolicy {

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     names::{Identity, volume_name},
-    validate::{Access as Kind, AzureCredentials, GcsCredentials, ObjectStorage, S3, S3Credentials, TOKEN_FILE},
+    validate::{
+        Access as Kind, AzureCredentials, GcsCredentials, ObjectStorage, S3, S3Credentials, TOKEN_FILE,
+    },
 };
 
 const TOKEN_VOLUME: &str = "bound-sa-token";
@@ -160,7 +162,8 @@ pub(super) fn credentials_request(
     identity: &Identity,
     accounts: &[&str],
 ) -> Option<Value> {
-    let Kind::S3(S3 { credentials: S3Credentials::CloudCredentials { arn, .. }, .. }) = &storage.access else {
+    let Kind::S3(S3 { credentials: S3Credentials::CloudCredentials { arn, .. }, .. }) = &storage.access
+    else {
         return None;
     };
     let meta = identity.meta(identity.name.clone(), identity.common_labels());

@@ -7,7 +7,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, DeploymentSpec},
         core::v1::{
             Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EnvVar, PodSpec, PodTemplateSpec,
-            TopologySpreadConstraint, Volume, VolumeMount,
+            ResourceRequirements, TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -15,6 +15,8 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+
+use vivace_config::Duration;
 
 use super::{
     certificates,
@@ -40,6 +42,8 @@ pub(crate) const CREDENTIALS_HASH: &str = "tempo.grafana.com/storage-credentials
 pub(crate) const ENVIRONMENT_HASH: &str = "tempo.grafana.com/environment.hash";
 /// Seconds that a leaving pod has for cutting and uploading what it holds.
 pub(crate) const GRACE_SECONDS: u16 = 300;
+/// What the process may take of it; the rest is for ending it.
+pub(crate) const GRACE: Duration = Duration::from_secs(GRACE_SECONDS as u64 - 10);
 /// Annotation with the zone of a pod, set when it is known where it runs.
 pub(crate) const ZONE: &str = "tempo.grafana.com/availability-zone";
 /// Annotation that lists the labels of nodes that make up a zone.
@@ -161,7 +165,8 @@ impl Context<'_> {
                 ..ObjectMeta::default()
             }),
             spec: Some(PodSpec {
-                affinity: Some(container::apart(&selector)),
+                affinity: Some(workload.affinity.clone().unwrap_or_else(|| container::apart(&selector))),
+                priority_class_name: workload.priority_class.clone(),
                 containers,
                 node_selector: (!workload.node_selector.is_empty()).then(|| workload.node_selector.clone()),
                 security_context: Some(workload.pod_security_context.clone()),
@@ -175,7 +180,9 @@ impl Context<'_> {
     }
 
     fn labels(&self, role: Role) -> Labels {
-        let mut labels = self.stack.common.identity.labels(role.as_str());
+        // Selectors need ours, whatever else is said.
+        let mut labels = self.stack.workloads.get(role).metadata.labels.clone();
+        labels.extend(self.stack.common.identity.labels(role.as_str()));
         let mut add = |(key, value): (&str, &str)| labels.insert(key.to_owned(), value.to_owned());
         if role != Role::Gateway {
             add(GOSSIP_MEMBER);
@@ -188,7 +195,8 @@ impl Context<'_> {
 
     fn annotations(&self, role: Role) -> BTreeMap<String, String> {
         let stack = self.stack;
-        let mut all = BTreeMap::from([(CONFIG_HASH.to_owned(), self.rendered.hash.clone())]);
+        let mut all = stack.workloads.get(role).metadata.annotations.clone();
+        all.insert(CONFIG_HASH.to_owned(), self.rendered.hash.clone());
         let mut add = |key: &str, value: String| all.insert(key.to_owned(), value);
         if role.uses_storage() {
             add(CREDENTIALS_HASH, stack.storage.hash.clone());
@@ -218,21 +226,26 @@ impl Context<'_> {
     }
 
     fn spread(&self, role: Role) -> Vec<TopologySpreadConstraint> {
+        let mut all = self.stack.workloads.get(role).topology_spread.clone();
         if !self.has_zones(role) {
-            return Vec::new();
+            return all;
         }
         let labels = Labels::from([
             (COMPONENT.to_owned(), role.as_str().to_owned()),
             (INSTANCE.to_owned(), self.stack.common.identity.name.clone()),
         ]);
         let constraint = |zone: &crate::validate::Zone| TopologySpreadConstraint {
-            label_selector: Some(LabelSelector { match_labels: Some(labels.clone()), match_expressions: None }),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(labels.clone()),
+                match_expressions: None,
+            }),
             max_skew: zone.max_skew,
             topology_key: zone.key.clone(),
             when_unsatisfiable: "DoNotSchedule".to_owned(),
             ..TopologySpreadConstraint::default()
         };
-        self.stack.zones.iter().map(constraint).collect()
+        all.extend(self.stack.zones.iter().map(constraint));
+        all
     }
 
     /// Waits until the zone of the pod is known: the process reads it once, from its environment.
@@ -243,7 +256,8 @@ impl Context<'_> {
         }
         let path = "/etc/az-annotation";
         let args = vec!["await-file".to_owned(), format!("{path}/az")];
-        let mut wait = container::container("az-annotation-check", image, args, &[], &Default::default());
+        let mut wait =
+            container::container("az-annotation-check", image, args, &[], &ResourceRequirements::default());
         wait.ports = None;
         wait.volume_mounts = Some(vec![mount(ZONE_VOLUME, path, Access::Default)]);
         vec![wait]

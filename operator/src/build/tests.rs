@@ -250,9 +250,12 @@ fn the_workload_reads_the_configuration_without_a_complaint() {
             assert_eq!(loaded.warnings, []);
         }
     }
-    for spec in ["{}", "{query: {mcpServer: {enabled: true}}, storage: {traces: {backend: s3, s3: {secret: b}}}}"] {
+    for spec in
+        ["{}", "{query: {mcpServer: {enabled: true}}, storage: {traces: {backend: s3, s3: {secret: b}}}}"]
+    {
         let valid = monolithic(spec, &platform("")).expect("it is sound");
-        let loaded = vivace_config::load(&config::monolithic_yaml(&valid, None), &[]).expect("the workload reads it");
+        let loaded =
+            vivace_config::load(&config::monolithic_yaml(&valid, None), &[]).expect("the workload reads it");
         assert_eq!(loaded.warnings, []);
     }
 }
@@ -363,10 +366,8 @@ fn find(all: &[(String, Value)], label: &str) -> Value {
 #[test]
 fn defect_3_an_address_of_the_api_server_is_one_address_in_either_family() {
     let mut platform = platform("");
-    platform.api_server = vec![
-        ("10.0.0.1".parse().expect("an address"), 6443),
-        ("fd00::1".parse().expect("an address"), 6443),
-    ];
+    platform.api_server =
+        vec![("10.0.0.1".parse().expect("an address"), 6443), ("fd00::1".parse().expect("an address"), 6443)];
     let policy = find(&behind_gateway(&platform, ""), "NetworkPolicy/tempo-shop-gateway").to_string();
     assert!(policy.contains("10.0.0.1/32") && policy.contains("fd00::1/128"), "{policy}");
     assert!(!policy.contains("fd00::1/32"), "{policy}");
@@ -440,12 +441,15 @@ fn defect_6_a_change_of_what_pods_use_rolls_them_and_no_others() {
         find(&labelled(build(&stack)), label)["spec"]["template"]["metadata"]["annotations"].clone()
     };
     let mut other = facts();
-    other.secrets.insert("bucket".to_owned(), crate::fixture::contents(&[
-        ("endpoint", "http://minio.storage.svc:9000"),
-        ("bucket", "traces"),
-        ("access_key_id", "id"),
-        ("access_key_secret", "rotated"),
-    ]));
+    other.secrets.insert(
+        "bucket".to_owned(),
+        crate::fixture::contents(&[
+            ("endpoint", "http://minio.storage.svc:9000"),
+            ("bucket", "traces"),
+            ("access_key_id", "id"),
+            ("access_key_secret", "rotated"),
+        ]),
+    );
     let (ingester, distributor) = ("StatefulSet/tempo-shop-ingester", "Deployment/tempo-shop-distributor");
     assert_ne!(annotations(&facts(), "", ingester), annotations(&other, "", ingester));
     assert_eq!(annotations(&facts(), "", distributor), annotations(&other, "", distributor));
@@ -501,7 +505,9 @@ fn defect_13_every_pod_of_ours_is_looked_after_while_it_runs_and_has_time_to_lea
 #[test]
 fn defect_2_what_decides_about_an_ingress_is_in_it_and_nothing_else() {
     let spec = |class: &str| {
-        format!("  template: {{queryFrontend: {{jaegerQuery: {{enabled: true, ingress: {{type: ingress, ingressClassName: {class}}}}}}}}}")
+        format!(
+            "  template: {{queryFrontend: {{jaegerQuery: {{enabled: true, ingress: {{type: ingress, ingressClassName: {class}}}}}}}}}"
+        )
     };
     for class in ["one", "two"] {
         let made = object(&spec(class), "Ingress/tempo-shop-query-frontend");
@@ -540,7 +546,8 @@ fn a_long_name_of_a_stack_gives_objects_that_refer_to_each_other() {
             assert!(volume["name"].as_str().is_some_and(|name| name.len() <= 63), "{label}");
         }
     }
-    let discovery = all.iter().find(|(label, _)| label.ends_with("-query-frontend-discovery")).expect("it is there");
+    let discovery =
+        all.iter().find(|(label, _)| label.ends_with("-query-frontend-discovery")).expect("it is there");
     let name = discovery.1["metadata"]["name"].as_str().expect("a name").to_owned();
     let map = all.iter().find(|(label, _)| label.starts_with("ConfigMap/")).expect("it is there");
     assert!(map.1["data"]["tempo.yaml"].as_str().is_some_and(|text| text.contains(&name)));
@@ -552,6 +559,34 @@ fn what_a_stack_of_other_kinds_needs_is_listed_for_whoever_makes_certificates() 
     assert_eq!(certificates::needed(&identity, &plain()), None);
     assert_eq!(certificates::needed(&identity, &platform("-builtInCertManagement")), None);
     let needed = certificates::needed(&identity, &platform("")).expect("there are some");
-    assert_eq!((needed.authority.as_str(), needed.bundle.as_str()), ("tempo-shop-signing-ca", "tempo-shop-ca-bundle"));
+    assert_eq!(
+        (needed.authority.as_str(), needed.bundle.as_str()),
+        ("tempo-shop-signing-ca", "tempo-shop-ca-bundle")
+    );
     assert_eq!(needed.leaves.len(), 7);
+}
+
+#[test]
+fn a_component_may_be_scaled_placed_and_marked_in_the_ways_of_other_operators() {
+    let spec = "  persistentVolumeClaimRetentionPolicy: {whenScaled: Delete}\n  template:\n    querier:\n      \
+                autoscaling: {minReplicas: 2, maxReplicas: 9, targetMemoryUtilizationPercentage: 70}\n      \
+                priorityClassName: high\n      affinity: {nodeAffinity: {}}\n      \
+                podMetadata: {labels: {team: obs, app.kubernetes.io/name: mine}, annotations: {a: b}}\n      \
+                topologySpreadConstraints: [{maxSkew: 1, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]";
+    let scaler = object(spec, "HorizontalPodAutoscaler/tempo-shop-querier");
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["name"], "tempo-shop-querier");
+    assert_eq!(scaler["spec"]["minReplicas"], 2);
+    assert_eq!(scaler["spec"]["metrics"].as_array().map(Vec::len), Some(1));
+    let workload = object(spec, "Deployment/tempo-shop-querier");
+    assert_eq!(workload["spec"].get("replicas"), None);
+    let template = &workload["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "obs");
+    assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/name"], "tempo");
+    assert_eq!(template["metadata"]["annotations"]["a"], "b");
+    assert_eq!(template["spec"]["priorityClassName"], "high");
+    assert_eq!(template["spec"]["affinity"], json!({"nodeAffinity": {}}));
+    assert_eq!(template["spec"]["topologySpreadConstraints"][0]["topologyKey"], "rack");
+    let ingester = object(spec, "StatefulSet/tempo-shop-ingester");
+    let retention = &ingester["spec"]["persistentVolumeClaimRetentionPolicy"];
+    assert_eq!(*retention, json!({"whenDeleted": "Retain", "whenScaled": "Delete"}));
 }

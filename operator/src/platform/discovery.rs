@@ -22,7 +22,8 @@ pub(crate) async fn discover(client: &Client, mut platform: Platform, gates: &Ga
             BTreeSet::new()
         }
     };
-    let openshift = groups.contains("config.openshift.io") || platform.distribution == Distribution::OpenShift;
+    let openshift =
+        groups.contains("config.openshift.io") || platform.distribution == Distribution::OpenShift;
     let found = [
         (Feature::Route, groups.contains("route.openshift.io")),
         (Feature::ServingCerts, openshift && groups.contains("route.openshift.io")),

@@ -1,6 +1,6 @@
 //! Differences of two trees, and which of them are intended.
 
-use std::{collections::BTreeSet, fmt};
+use std::{cell::RefCell, collections::BTreeSet, fmt};
 
 use serde_json::Value;
 
@@ -52,7 +52,9 @@ fn walk(recorded: &Value, ours: &Value, path: &str, found: &mut Vec<Difference>)
                 match (one.contains_key(key), other.contains_key(key)) {
                     (true, true) => walk(&value(one), &value(other), &below, found),
                     _ if is_empty(&value(one)) && is_empty(&value(other)) => {}
-                    _ => found.push(Difference::new(&below, value(one).to_string(), value(other).to_string())),
+                    _ => {
+                        found.push(Difference::new(&below, value(one).to_string(), value(other).to_string()));
+                    }
                 }
             }
         }
@@ -75,7 +77,14 @@ fn walk(recorded: &Value, ours: &Value, path: &str, found: &mut Vec<Difference>)
 }
 
 /// Intended differences: case, object and path, each a pattern.
-pub(super) struct Allowed(Vec<[String; 3]>);
+pub(super) struct Allowed {
+    lines: Vec<[String; 3]>,
+    used: RefCell<BTreeSet<usize>>,
+}
+
+/// What comes after it is about clusters alone: without the peer's webhook, a Secret is not looked at before a
+/// resource is stored, and `kubectl` prints no warnings.
+const CLUSTER_ONLY: &str = "# On a cluster only.";
 
 impl Allowed {
     pub(super) fn read(text: &str) -> Self {
@@ -83,7 +92,16 @@ impl Allowed {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace().map(str::to_owned);
             Some([words.next()?, words.next()?, words.next()?])
         };
-        Self(text.lines().filter_map(line).collect())
+        let lines =
+            text.lines().take_while(|line| !line.starts_with(CLUSTER_ONLY)).filter_map(line).collect();
+        Self { lines, used: RefCell::default() }
+    }
+
+    /// Lines about objects that no case needs.
+    pub(super) fn unused(&self) -> Vec<String> {
+        let used = self.used.borrow();
+        let unused = self.lines.iter().enumerate().filter(|(at, _)| !used.contains(at));
+        unused.map(|(_, line)| line.join(" ")).collect()
     }
 
     pub(super) fn allows(&self, case: &str, object: &str, path: &str) -> bool {
@@ -91,7 +109,13 @@ impl Allowed {
         if object.starts_with("NetworkPolicy/") && path.starts_with("spec.") {
             return false;
         }
-        self.0.iter().any(|[cases, objects, paths]| glob(cases, case) && glob(objects, object) && glob(paths, path))
+        let fits = |[cases, objects, paths]: &[String; 3]| {
+            glob(cases, case) && glob(objects, object) && glob(paths, path)
+        };
+        let found: Vec<usize> =
+            self.lines.iter().enumerate().filter(|(_, line)| fits(line)).map(|(at, _)| at).collect();
+        self.used.borrow_mut().extend(&found);
+        !found.is_empty()
     }
 }
 
@@ -101,9 +125,9 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
             Some((b'*', rest)) => (0..=text.len()).any(|skip| matches(rest, &text[skip..])),
-            Some((wanted, rest)) => {
-                text.split_first().is_some_and(|(found, left)| (*wanted == b'?' || wanted == found) && matches(rest, left))
-            }
+            Some((wanted, rest)) => text
+                .split_first()
+                .is_some_and(|(found, left)| (*wanted == b'?' || wanted == found) && matches(rest, left)),
         }
     }
     matches(pattern.as_bytes(), text.as_bytes())

@@ -8,7 +8,11 @@ pub(super) fn filled_in(object: &Value) -> Value {
     match object["kind"].as_str().unwrap_or_default() {
         "Deployment" => {
             let rolling = json!({"maxSurge": "25%", "maxUnavailable": "25%"});
-            default(&mut object["spec"], "strategy", json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
+            default(
+                &mut object["spec"],
+                "strategy",
+                json!({"type": "RollingUpdate", "rollingUpdate": rolling}),
+            );
             workload(&mut object["spec"]);
         }
         "StatefulSet" => {

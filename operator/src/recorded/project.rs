@@ -90,7 +90,8 @@ fn public(annotations: &Value) -> Value {
 fn data(data: &Value) -> Value {
     let parsed = |(key, value): (&String, &Value)| {
         let text = value.as_str().unwrap_or_default();
-        let read = if key.ends_with(".yaml") { serde_yaml::from_str(text).ok() } else { None };
+        let read =
+            if key.rsplit('.').next() == Some("yaml") { serde_yaml::from_str(text).ok() } else { None };
         (key.clone(), canon(&read.unwrap_or_else(|| value.clone())))
     };
     Value::Object(data.as_object().into_iter().flatten().map(parsed).collect())
@@ -147,9 +148,17 @@ fn policy(spec: &Value, reword: Reword<'_>) -> Value {
             let ports = if ports.is_empty() { vec!["any port".to_owned()] } else { ports };
             let peers: Vec<String> = list(&rule[side]).map(|peer| reword(&peer.to_string())).collect();
             let peers = if peers.is_empty() { vec!["anyone".to_owned()] } else { peers };
-            all.extend(ports.iter().flat_map(|port| peers.iter().map(move |peer| format!("{port} {side} {peer}"))));
+            all.extend(
+                ports.iter().flat_map(|port| peers.iter().map(move |peer| format!("{port} {side} {peer}"))),
+            );
         }
-        all.into_iter().filter(|pair| !beyond(pair)).collect()
+        // A port that is open to someone to whom all ports are says nothing.
+        let covered = |pair: &String| {
+            let peer =
+                pair.split_once(&format!(" {side} ")).map(|(_, peer)| format!("any port {side} {peer}"));
+            peer.is_some_and(|all_ports| *pair != all_ports && all.contains(&all_ports))
+        };
+        all.iter().filter(|pair| !beyond(pair) && !covered(pair)).cloned().collect()
     };
     let types: BTreeSet<&str> = list(&spec["policyTypes"]).filter_map(Value::as_str).collect();
     json!({
@@ -246,7 +255,8 @@ fn resources(resources: &Value) -> Value {
 fn container(container: &Value, images: Images) -> Value {
     let mut args: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for arg in list(&container["args"]).filter_map(Value::as_str) {
-        let (key, value) = arg.trim_start_matches('-').split_once('=').unwrap_or((arg.trim_start_matches('-'), ""));
+        let (key, value) =
+            arg.trim_start_matches('-').split_once('=').unwrap_or((arg.trim_start_matches('-'), ""));
         args.entry(key.to_owned()).or_default().push(value.to_owned());
     }
     let variable = |one: &Value| {

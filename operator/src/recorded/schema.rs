@@ -30,7 +30,9 @@ fn check(schema: &Value, value: &Value, path: &str) -> Option<String> {
 }
 
 fn object(schema: &Value, value: &Value, path: &str) -> Option<String> {
-    let Some(map) = value.as_object() else { return Some(format!("{path}: Invalid value: must be an object")) };
+    let Some(map) = value.as_object() else {
+        return Some(format!("{path}: Invalid value: must be an object"));
+    };
     let missing: Vec<String> = schema["required"]
         .as_array()
         .into_iter()
@@ -56,13 +58,19 @@ fn object(schema: &Value, value: &Value, path: &str) -> Option<String> {
 }
 
 fn array(schema: &Value, value: &Value, path: &str) -> Option<String> {
-    let Some(list) = value.as_array() else { return Some(format!("{path}: Invalid value: must be an array")) };
+    let Some(list) = value.as_array() else {
+        return Some(format!("{path}: Invalid value: must be an array"));
+    };
     let keys = schema["x-kubernetes-list-map-keys"].as_array();
     for (at, element) in list.iter().enumerate() {
         if let Some(found) = check(&schema["items"], element, &format!("{path}[{at}]")) {
             return Some(found);
         }
-        let same = |other: &Value| keys.is_some_and(|keys| keys.iter().filter_map(Value::as_str).all(|key| other[key] == element[key]));
+        let same = |other: &Value| {
+            keys.is_some_and(|keys| {
+                keys.iter().filter_map(Value::as_str).all(|key| other[key] == element[key])
+            })
+        };
         if list[..at].iter().any(same) {
             return Some(format!("{path}[{at}]: Duplicate value"));
         }
@@ -82,7 +90,10 @@ fn string(schema: &Value, value: &Value, path: &str) -> Option<String> {
 }
 
 fn integer(schema: &Value, value: &Value, path: &str) -> Option<String> {
-    let Some(number) = value.as_i64() else { return Some(format!("{path}: Invalid value: must be an integer")) };
+    let Some(number) = value.as_i64() else {
+        return Some(format!("{path}: Invalid value: must be an integer"));
+    };
     let least = schema["minimum"].as_f64().unwrap_or(f64::MIN);
-    ((number as f64) < least).then(|| format!("{path}: Invalid value: should be greater than or equal to {least}"))
+    ((number as f64) < least)
+        .then(|| format!("{path}: Invalid value: should be greater than or equal to {least}"))
 }

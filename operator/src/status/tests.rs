@@ -1,10 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    fixture::resource,
-    validate::Reason,
-};
+use crate::{fixture::resource, validate::Reason};
 
 fn identity() -> Identity {
     Identity::from(&resource(""))

@@ -6,11 +6,14 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use vivace_config::Duration;
 
 use super::{
-    Invalid, positive_duration, said, small_count,
+    Invalid, positive_duration, said,
     sizing::{Part, Sizing, explicit},
+    small_count,
 };
 use crate::{
-    api::{Ingress, IngressType, JaegerQuery, JaegerUi, MonitorTab, Resources, Termination, UiAuthentication},
+    api::{
+        Ingress, IngressType, JaegerQuery, JaegerUi, MonitorTab, Resources, Termination, UiAuthentication,
+    },
     names::Identity,
     platform::{Feature, Platform},
 };
@@ -48,8 +51,16 @@ pub(crate) struct Oauth {
 pub(crate) enum Exposure {
     #[default]
     Closed,
-    Ingress { host: Option<String>, class: Option<String>, annotations: BTreeMap<String, String> },
-    Route { host: Option<String>, annotations: BTreeMap<String, String>, termination: Termination },
+    Ingress {
+        host: Option<String>,
+        class: Option<String>,
+        annotations: BTreeMap<String, String>,
+    },
+    Route {
+        host: Option<String>,
+        annotations: BTreeMap<String, String>,
+        termination: Termination,
+    },
 }
 
 /// Where OpenShift's own metrics are asked for.
@@ -68,9 +79,9 @@ pub(super) fn of_stack(
     let ingress = given.ingress.clone().unwrap_or_default();
     if given.enabled != Some(true) {
         return match ingress.ingress_type {
-            Some(IngressType::Ingress | IngressType::Route) => Err(Invalid::spec(format!(
-                "{FIELD}.ingress.type: needs the Jaeger UI to be enabled"
-            ))),
+            Some(IngressType::Ingress | IngressType::Route) => {
+                Err(Invalid::spec(format!("{FIELD}.ingress.type: needs the Jaeger UI to be enabled")))
+            }
             _ => Ok(None),
         };
     }
@@ -80,14 +91,17 @@ pub(super) fn of_stack(
         sizing.resources(Part::OauthProxy, "oauth-proxy", own, frontends)
     })?;
     let default = if oauth.is_some() { Termination::Reencrypt } else { Termination::Edge };
-    let concurrent = small_count(
-        &format!("{FIELD}.findTracesConcurrentRequests"),
-        given.find_traces_concurrent_requests,
-    )?;
+    let concurrent =
+        small_count(&format!("{FIELD}.findTracesConcurrentRequests"), given.find_traces_concurrent_requests)?;
     let twice = u32::try_from(queriers.max(1).saturating_mul(2)).unwrap_or(2);
     let tempo_query = given.tempo_query.clone().unwrap_or_default().resources;
     Ok(Some(Jaeger {
-        resources: sizing.resources(Part::JaegerQuery, "jaeger-query", given.resources.as_ref(), frontends)?,
+        resources: sizing.resources(
+            Part::JaegerQuery,
+            "jaeger-query",
+            given.resources.as_ref(),
+            frontends,
+        )?,
         tempo_query_resources: sizing.resources(
             Part::TempoQuery,
             "tempo-query",
@@ -194,7 +208,8 @@ fn oauth(
     if !given.enabled.unwrap_or(has_route && platform.has(Feature::OauthProxy)) {
         return Ok(None);
     }
-    let default = || format!(r#"{{"namespace": "{}", "resource": "pods", "verb": "get"}}"#, identity.namespace);
+    let default =
+        || format!(r#"{{"namespace": "{}", "resource": "pods", "verb": "get"}}"#, identity.namespace);
     Ok(Some(Oauth {
         access_review: said(given.sar.as_ref()).unwrap_or_else(default),
         resources: resources(given.resources.as_ref())?,

@@ -6,7 +6,10 @@ use super::Invalid;
 
 /// Refuses a configuration that the workload would not start with; gives a warning for each unknown key. `render`
 /// makes the file with an extra configuration laid over it.
-pub(super) fn check(extra: Option<&Value>, render: impl Fn(&Value) -> String) -> Result<Vec<String>, Invalid> {
+pub(super) fn check(
+    extra: Option<&Value>,
+    render: impl Fn(&Value) -> String,
+) -> Result<Vec<String>, Invalid> {
     let Some(extra) = extra else { return Ok(Vec::new()) };
     if !extra.is_object() {
         return Err(Invalid::spec("spec.extraConfig.tempo: expected a map, the top level of tempo.yaml"));
@@ -15,8 +18,7 @@ pub(super) fn check(extra: Option<&Value>, render: impl Fn(&Value) -> String) ->
     forget_variables(&mut known);
     let loaded = vivace_config::load(&render(&known), &[])
         .map_err(|error| Invalid::spec(format!("spec.extraConfig.tempo: {error}")))?;
-    let unknown =
-        |path: &str| format!("spec.extraConfig.tempo: unknown key {path}, it has no effect");
+    let unknown = |path: &str| format!("spec.extraConfig.tempo: unknown key {path}, it has no effect");
     Ok(loaded.warnings.iter().map(|warning| unknown(&warning.path)).collect())
 }
 

@@ -6,15 +6,15 @@ use k8s_openapi::api::core::v1::{Affinity, PodSecurityContext, ResourceRequireme
 use vivace_config::Duration;
 
 use super::{
-    Authority, Common, Gateway, Invalid, ObjectStorage, ReceiverTls, Volume, check_name, environment_hash, exposure,
-    extra, observability, positive_duration, receivers, said, storage,
+    Authority, Common, Gateway, Invalid, ObjectStorage, ReceiverTls, Volume, check_name, environment_hash,
+    exposure, extra, observability, positive_duration, receivers, said, storage,
     tenants::{self, Wanted},
     workload,
 };
 use crate::{
     api::{
-        Backend, CredentialMode, Multitenancy, SecretType, StorageTls, TempoMonolithic, TempoMonolithicSpec, TenantMode,
-        TracesStorage,
+        Backend, CredentialMode, Multitenancy, SecretType, StorageTls, TempoMonolithic, TempoMonolithicSpec,
+        TenantMode, TracesStorage,
     },
     build::config,
     facts::Facts,
@@ -42,15 +42,36 @@ pub(crate) enum Home {
     Memory(String),
     Volume(Volume),
     /// In object storage, with a volume for what is not there yet.
-    Objects(ObjectStorage, Volume),
+    Objects(Box<ObjectStorage>, Volume),
 }
 
 /// How traces come in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OtlpReceivers {
-    /// `None` where it is off.
-    pub(crate) grpc: Option<Option<ReceiverTls>>,
-    pub(crate) http: Option<Option<ReceiverTls>>,
+    pub(crate) grpc: Receiver,
+    pub(crate) http: Receiver,
+}
+
+/// A way in for traces.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Receiver {
+    #[default]
+    Off,
+    Plain,
+    Tls(ReceiverTls),
+}
+
+impl Receiver {
+    pub(crate) fn is_on(&self) -> bool {
+        *self != Self::Off
+    }
+
+    pub(crate) fn tls(&self) -> Option<&ReceiverTls> {
+        match self {
+            Self::Tls(tls) => Some(tls),
+            Self::Off | Self::Plain => None,
+        }
+    }
 }
 
 /// Checks a resource against what it points at.
@@ -94,7 +115,9 @@ fn check_combinations(spec: &TempoMonolithicSpec) -> Result<(), Invalid> {
         return Err(Invalid::spec("spec.query.rbac.enabled: needs multitenancy to be enabled"));
     }
     if wants_rbac && has_ui {
-        return Err(Invalid::spec("spec.query.rbac.enabled: the Jaeger UI does not support it and must be off"));
+        return Err(Invalid::spec(
+            "spec.query.rbac.enabled: the Jaeger UI does not support it and must be off",
+        ));
     }
     let Some(tenants) = spec.multitenancy.as_ref().filter(|tenants| tenants.enabled == Some(true)) else {
         return Ok(());
@@ -138,7 +161,9 @@ fn common(
         env_from: spec.env_from.clone(),
         environment_hash: environment_hash(&identity, &spec.env, &spec.env_from, facts),
         extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
-        timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?.unwrap_or(Duration::from_secs(30)),
+        timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?
+            .unwrap_or(Duration::from_secs(30)),
+        multitenancy: behind_gateway,
         mcp: query.mcp_server.unwrap_or_default().enabled == Some(true),
         jaeger,
         monitoring: observability::monitoring(wanted, behind_gateway, platform, &mut warnings)?,
@@ -233,7 +258,8 @@ fn home(
         return Ok(Home::Volume(volume));
     };
     let wanted = storage::Wanted { kind, secret: secret.unwrap_or_default(), mode, tls, fields };
-    Ok(Home::Objects(storage::resolve(wanted, facts, identity, platform, warnings)?, volume))
+    let objects = storage::resolve(wanted, facts, identity, platform, warnings)?;
+    Ok(Home::Objects(Box::new(objects), volume))
 }
 
 fn otlp(
@@ -248,9 +274,10 @@ fn otlp(
     let mut one = |field: &str, given: Option<crate::api::Protocol>| {
         let given = given.unwrap_or_default();
         if given.enabled == Some(false) {
-            return Ok(None);
+            return Ok(Receiver::Off);
         }
-        receivers::resolve(field, given.tls.as_ref(), &serving_cert, facts, platform, warnings).map(Some)
+        let tls = receivers::resolve(field, given.tls.as_ref(), &serving_cert, facts, platform, warnings)?;
+        Ok(tls.map_or(Receiver::Plain, Receiver::Tls))
     };
     Ok(OtlpReceivers {
         grpc: one("spec.ingestion.otlp.grpc.tls", otlp.grpc)?,

@@ -30,7 +30,7 @@ pub(crate) struct Tracing {
 pub(super) struct Wanted {
     pub(super) service_monitors: Option<Labels>,
     pub(super) prometheus_rules: Option<Labels>,
-    pub(super) datasource: Option<Option<Value>>,
+    pub(super) datasource: Option<Value>,
     /// Fields of the three.
     pub(super) fields: [&'static str; 3],
 }
@@ -41,9 +41,12 @@ impl Wanted {
         let grafana = spec.grafana.clone().unwrap_or_default();
         let on = |switch: Option<bool>| switch == Some(true);
         Self {
-            service_monitors: on(metrics.create_service_monitors).then_some(metrics.extra_service_monitor_labels),
-            prometheus_rules: on(metrics.create_prometheus_rules).then_some(metrics.extra_prometheus_rule_labels),
-            datasource: on(grafana.create_datasource).then_some(grafana.instance_selector),
+            service_monitors: on(metrics.create_service_monitors)
+                .then_some(metrics.extra_service_monitor_labels),
+            prometheus_rules: on(metrics.create_prometheus_rules)
+                .then_some(metrics.extra_prometheus_rule_labels),
+            datasource: on(grafana.create_datasource)
+                .then(|| grafana.instance_selector.unwrap_or_else(|| json!({}))),
             fields: [
                 "spec.observability.metrics.createServiceMonitors",
                 "spec.observability.metrics.createPrometheusRules",
@@ -61,7 +64,8 @@ impl Wanted {
         Self {
             service_monitors: on(metrics.service_monitors),
             prometheus_rules: on(metrics.prometheus_rules),
-            datasource: (source.enabled == Some(true)).then_some(source.instance_selector),
+            datasource: (source.enabled == Some(true))
+                .then(|| source.instance_selector.unwrap_or_else(|| json!({}))),
             fields: [
                 "spec.observability.metrics.serviceMonitors.enabled",
                 "spec.observability.metrics.prometheusRules.enabled",
@@ -105,7 +109,7 @@ pub(super) fn monitoring(
     Ok(Monitoring {
         service_monitors: service_monitors.filter(|_| monitors),
         prometheus_rules: prometheus_rules.filter(|_| rules),
-        datasource: datasource.filter(|_| grafana).map(|selector| selector.unwrap_or_else(|| json!({}))),
+        datasource: datasource.filter(|_| grafana),
     })
 }
 
@@ -116,9 +120,7 @@ pub(super) fn tracing(given: Option<&api::Tracing>) -> Result<Option<Tracing>, I
     if let Some(agent) = said(given.jaeger_agent_endpoint.as_ref())
         && agent.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err())
     {
-        return Err(Invalid::spec(format!(
-            "{FIELD}.jaeger_agent_endpoint: `{agent}`, expected host:port"
-        )));
+        return Err(Invalid::spec(format!("{FIELD}.jaeger_agent_endpoint: `{agent}`, expected host:port")));
     }
     let Some(sampling) = said(given.sampling_fraction.as_ref()) else { return Ok(None) };
     if !sampling.parse::<f64>().is_ok_and(|share| (0.0..=1.0).contains(&share)) {

@@ -77,15 +77,21 @@ fn requests(size: Size, part: Part) -> Option<(&'static str, &'static str)> {
     let outer = [("100m", "64Mi"), ("400m", "128Mi"), ("800m", "192Mi"), ("4", "192Mi")];
     let row = match part {
         Part::Role(Role::Ingester) => [("500m", "3Gi"), ("1500m", "8Gi"), ("2", "10Gi"), ("8", "16Gi")],
-        Part::Role(Role::Compactor) => [("500m", "500Mi"), ("200m", "4Gi"), ("400m", "6Gi"), ("600m", "10Gi")],
+        Part::Role(Role::Compactor) => {
+            [("500m", "500Mi"), ("200m", "4Gi"), ("400m", "6Gi"), ("600m", "10Gi")]
+        }
         Part::Role(Role::Querier) => [("750m", "1536Mi"), ("1", "1Gi"), ("2500m", "3Gi"), ("5", "4Gi")],
         Part::Role(Role::Distributor) => {
             [("500m", "500Mi"), ("200m", "128Mi"), ("600m", "128Mi"), ("1500m", "128Mi")]
         }
-        Part::Role(Role::MetricsGenerator) => [("500m", "512Mi"), ("500m", "512Mi"), ("1", "1Gi"), ("2", "2Gi")],
+        Part::Role(Role::MetricsGenerator) => {
+            [("500m", "512Mi"), ("500m", "512Mi"), ("1", "1Gi"), ("2", "2Gi")]
+        }
         Part::Role(Role::QueryFrontend) | Part::TempoQuery => front,
         Part::Role(Role::Gateway) | Part::JaegerQuery => outer,
-        Part::OauthProxy | Part::Opa => [("50m", "64Mi"), ("100m", "64Mi"), ("100m", "64Mi"), ("200m", "128Mi")],
+        Part::OauthProxy | Part::Opa => {
+            [("50m", "64Mi"), ("100m", "64Mi"), ("100m", "64Mi"), ("200m", "128Mi")]
+        }
     };
     Some(row[column])
 }
@@ -169,8 +175,7 @@ impl<'a> Sizing<'a> {
             return explicit(name, own);
         }
         if let Some(size) = self.size {
-            let requests =
-                requests(size, part).map(|(cpu, memory)| pair(cpu.to_owned(), memory.to_owned()));
+            let requests = requests(size, part).map(|(cpu, memory)| pair(cpu.to_owned(), memory.to_owned()));
             return Ok(ResourceRequirements { requests, ..ResourceRequirements::default() });
         }
         self.total.map_or_else(
@@ -208,7 +213,11 @@ pub(super) fn explicit(name: &str, own: &Resources) -> Result<ResourceRequiremen
 }
 
 /// The peer reckons in single precision, and so do we: the figures are to be equal to the byte.
-fn split((cpu, memory): (f32, f32), total: &Resources, replicas: i32) -> Result<ResourceRequirements, Invalid> {
+fn split(
+    (cpu, memory): (f32, f32),
+    total: &Resources,
+    replicas: i32,
+) -> Result<ResourceRequirements, Invalid> {
     let mut limits = BTreeMap::new();
     let mut requests = BTreeMap::new();
     for (name, share) in [("cpu", cpu), ("memory", memory)] {

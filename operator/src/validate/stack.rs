@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use vivace_config::Duration;
 
 use super::{
-    Common, Exposure, Gateway, Invalid, ObjectStorage, ReceiverTls, SearchLimits, TenantLimits, TenantOverrides,
-    Tracing, Volume, Workload, Authority, check_name, environment_hash, exposure, extra, limits, observability,
-    positive_duration, receivers, said,
+    Authority, Common, Exposure, Gateway, Invalid, ObjectStorage, ReceiverTls, SearchLimits, TenantLimits,
+    TenantOverrides, Tracing, Volume, Workload, check_name, environment_hash, exposure, extra, limits,
+    observability, positive_duration, receivers, said,
     sizing::{self, Layout, Part, Sizing},
     storage,
     tenants::{self, Wanted},
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     api::{
-        self, IngressType, InstanceAddrType, TempoStack, TempoStackSpec, Template, TenantMode, Tenants, Termination,
+        self, ClaimRetention, IngressType, InstanceAddrType, Template, TempoStack, TempoStackSpec,
+        TenantMode, Tenants, Termination,
     },
     build::config,
     facts::Facts,
@@ -32,6 +33,8 @@ pub(crate) struct Stack {
     pub(crate) storage: ObjectStorage,
     /// Each ingester's.
     pub(crate) volume: Volume,
+    /// What becomes of the volumes, `whenDeleted` and `whenScaled`.
+    pub(crate) claim_retention: Option<[&'static str; 2]>,
     pub(crate) replication_factor: u32,
     pub(crate) retention: Duration,
     pub(crate) limits: TenantLimits,
@@ -43,7 +46,6 @@ pub(crate) struct Stack {
     pub(crate) generator: Option<Generator>,
     pub(crate) tracing: Option<Tracing>,
     pub(crate) network_policies: bool,
-    pub(crate) multitenancy: bool,
 }
 
 impl Stack {
@@ -82,52 +84,56 @@ pub(crate) struct Generator {
 
 const DEFAULT_PROCESSORS: [&str; 3] = ["span-metrics", "service-graphs", "local-blocks"];
 
+/// What the parts of a stack are worked out from.
+struct Ground<'a> {
+    spec: &'a TempoStackSpec,
+    template: Template,
+    identity: Identity,
+    sizing: Sizing<'a>,
+    workloads: ByRole<Workload>,
+    facts: &'a Facts,
+    platform: &'a Platform,
+}
+
 /// Checks a resource against what it points at.
 pub(crate) fn validate(resource: &TempoStack, facts: &Facts, platform: &Platform) -> Result<Stack, Invalid> {
     let spec = &resource.spec;
-    let identity = Identity::from(resource);
     check_name(resource, Owner::TempoStack, facts)?;
     check_combinations(spec)?;
     let template = spec.template.clone().unwrap_or_default();
     let replication_factor = replication_factor(spec)?;
-    let layout = layout(&template, platform);
-    let sizing = Sizing::new(spec, layout, replication_factor);
+    let sizing = Sizing::new(spec, layout(&template, platform), replication_factor);
     let workloads = ByRole::try_from_fn(|role| workload::workload(role, spec, &sizing, platform))?;
-    if workloads.ingester.replicas.count() < replication_factor / 2 + 1 {
+    let least = replication_factor / 2 + 1;
+    let scaled = workloads.ingester.autoscaling.as_ref().map(|scaling| scaling.min_replicas.unwrap_or(1));
+    if scaled.unwrap_or(workloads.ingester.replicas.count()) < least {
         return Err(Invalid::spec(format!(
-            "spec.template.ingester.replicas: replicationFactor {replication_factor} needs at least {} ingesters",
-            replication_factor / 2 + 1
+            "spec.template.ingester.replicas: replicationFactor {replication_factor} needs at least {least} ingesters"
         )));
     }
-    let mut warnings = warnings(spec, &template, platform);
-    let serving_cert = identity.object("distributor-serving-cert");
-    let receiver = template.distributor.as_ref().and_then(|distributor| distributor.tls.as_ref());
-    let receiver_tls = receivers::resolve(
-        "spec.template.distributor.tls",
-        receiver,
-        &serving_cert,
-        facts,
-        platform,
-        &mut warnings,
-    )?;
-    let wanted = storage::Wanted {
-        kind: spec.storage.secret.secret_type,
-        secret: &spec.storage.secret.name,
-        mode: spec.storage.secret.credential_mode,
-        tls: spec.storage.tls.as_ref(),
-        fields: ["spec.storage.secret.name", "spec.storage.tls"],
-    };
-    let storage = storage::resolve(wanted, facts, &identity, platform, &mut warnings)?;
+    let identity = Identity::from(resource);
+    let ground = Ground { spec, template, identity, sizing, workloads, facts, platform };
+    stack(ground, replication_factor)
+}
+
+fn stack(ground: Ground<'_>, replication_factor: i32) -> Result<Stack, Invalid> {
+    let spec = ground.spec;
+    let mut warnings = warnings(spec, &ground.template, ground.platform);
+    let receiver_tls = receiver_tls(&ground, &mut warnings)?;
+    let storage = object_storage(&ground, &mut warnings)?;
     let memberlist = spec.hash_ring.clone().unwrap_or_default().memberlist.unwrap_or_default();
     let observability = spec.observability.clone().unwrap_or_default();
-    let stack = Stack {
-        common: common(spec, &template, identity, &sizing, &workloads, facts, platform, warnings)?,
+    let mut stack = Stack {
+        common: common(&ground, warnings)?,
         volume: workload::volume(
             "spec.storageSize",
             spec.storage_size.as_ref(),
             spec.storage_class_name.as_ref(),
         )?,
-        workloads,
+        claim_retention: spec.persistent_volume_claim_retention_policy.as_ref().map(|policy| {
+            [policy.when_deleted, policy.when_scaled]
+                .map(|what| what.unwrap_or(ClaimRetention::Retain).as_str())
+        }),
         storage,
         replication_factor: u32::try_from(replication_factor).unwrap_or(1),
         retention: limits::retention(spec)?,
@@ -140,54 +146,62 @@ pub(crate) fn validate(resource: &TempoStack, facts: &Facts, platform: &Platform
         },
         zones: zones(spec)?,
         receiver_tls,
-        generator: generator(&template)?,
+        generator: generator(&ground.template)?,
         tracing: observability::tracing(observability.tracing.as_ref())?,
         network_policies: spec.network_policy.as_ref().and_then(|policy| policy.enabled).unwrap_or(true),
-        multitenancy: spec.tenants.is_some(),
+        workloads: ground.workloads,
     };
-    with_checked_extra(stack)
-}
-
-fn with_checked_extra(mut stack: Stack) -> Result<Stack, Invalid> {
     let extra = stack.common.extra_config.clone();
     let unknown = extra::check(extra.as_ref(), |extra| config::tempo_yaml(&stack, Some(extra)))?;
     stack.common.warnings.extend(unknown);
     Ok(stack)
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts that validate has worked out before")]
-fn common(
-    spec: &TempoStackSpec,
-    template: &Template,
-    identity: Identity,
-    sizing: &Sizing<'_>,
-    workloads: &ByRole<Workload>,
-    facts: &Facts,
-    platform: &Platform,
-    mut warnings: Vec<String>,
-) -> Result<Common, Invalid> {
-    let frontend = template.query_frontend.clone().unwrap_or_default();
+fn receiver_tls(ground: &Ground<'_>, warnings: &mut Vec<String>) -> Result<Option<ReceiverTls>, Invalid> {
+    let given = ground.template.distributor.as_ref().and_then(|distributor| distributor.tls.as_ref());
+    let serving_cert = ground.identity.object("distributor-serving-cert");
+    let field = "spec.template.distributor.tls";
+    receivers::resolve(field, given, &serving_cert, ground.facts, ground.platform, warnings)
+}
+
+fn object_storage(ground: &Ground<'_>, warnings: &mut Vec<String>) -> Result<ObjectStorage, Invalid> {
+    let storage = &ground.spec.storage;
+    let wanted = storage::Wanted {
+        kind: storage.secret.secret_type,
+        secret: &storage.secret.name,
+        mode: storage.secret.credential_mode,
+        tls: storage.tls.as_ref(),
+        fields: ["spec.storage.secret.name", "spec.storage.tls"],
+    };
+    storage::resolve(wanted, ground.facts, &ground.identity, ground.platform, warnings)
+}
+
+fn common(ground: &Ground<'_>, mut warnings: Vec<String>) -> Result<Common, Invalid> {
+    let Ground { spec, identity, workloads, facts, platform, .. } = ground;
+    let frontend = ground.template.query_frontend.clone().unwrap_or_default();
     let counts = [workloads.query_frontend.replicas.count(), workloads.querier.replicas.count()];
     let given = frontend.jaeger_query.unwrap_or_default();
-    let jaeger = exposure::of_stack(&given, &identity, platform, sizing, counts, &mut warnings)?;
-    let gateway = gateway(spec, template, &identity, sizing, workloads, facts, platform, &mut warnings)?;
+    let jaeger = exposure::of_stack(&given, identity, platform, &ground.sizing, counts, &mut warnings)?;
+    let gateway = gateway(ground, &mut warnings)?;
     let observability = spec.observability.clone().unwrap_or_default();
     let wanted = observability::Wanted::of_stack(&observability);
     Ok(Common {
         images: images(spec, platform),
-        service_account: workload::service_account(spec.service_account.as_deref(), &identity, facts)?,
+        service_account: workload::service_account(spec.service_account.as_deref(), identity, facts)?,
         env: spec.env.clone(),
         env_from: spec.env_from.clone(),
-        environment_hash: environment_hash(&identity, &spec.env, &spec.env_from, facts),
+        environment_hash: environment_hash(identity, &spec.env, &spec.env_from, facts),
         extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
-        timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?.unwrap_or(Duration::from_secs(30)),
+        timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?
+            .unwrap_or(Duration::from_secs(30)),
+        multitenancy: spec.tenants.is_some(),
         mcp: frontend.mcp_server.unwrap_or_default().enabled == Some(true),
         jaeger,
         monitoring: observability::monitoring(wanted, gateway.is_some(), platform, &mut warnings)?,
         gateway,
-        platform: platform.clone(),
+        platform: (*platform).clone(),
         warnings,
-        identity,
+        identity: identity.clone(),
     })
 }
 
@@ -222,7 +236,9 @@ fn check_combinations(spec: &TempoStackSpec) -> Result<(), Invalid> {
         .and_then(|distributor| distributor.tls)
         .is_some_and(|tls| tls.enabled == Some(true));
     let clash = |what: &str| {
-        Err(Invalid::spec(format!("spec.template.gateway.enabled: the gateway and {what} exclude each other")))
+        Err(Invalid::spec(format!(
+            "spec.template.gateway.enabled: the gateway and {what} exclude each other"
+        )))
     };
     if has_gateway && spec.tenants.is_none() {
         return Err(Invalid::spec(
@@ -252,17 +268,8 @@ fn wanted(tenants: &Tenants) -> Wanted<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts that validate has worked out before")]
-fn gateway(
-    spec: &TempoStackSpec,
-    template: &Template,
-    identity: &Identity,
-    sizing: &Sizing<'_>,
-    workloads: &ByRole<Workload>,
-    facts: &Facts,
-    platform: &Platform,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Gateway>, Invalid> {
+fn gateway(ground: &Ground<'_>, warnings: &mut Vec<String>) -> Result<Option<Gateway>, Invalid> {
+    let Ground { spec, template, identity, sizing, workloads, facts, platform } = ground;
     let Some(tenants) = &spec.tenants else { return Ok(None) };
     let given = template.gateway.clone().unwrap_or_default();
     let mode = tenants.mode.unwrap_or_default();
@@ -292,7 +299,13 @@ fn gateway(
 }
 
 fn expose(ingress: &api::Ingress, platform: &Platform, warnings: &mut Vec<String>) -> Exposure {
-    exposure::exposure("spec.template.gateway.ingress.type", ingress, Termination::Reencrypt, platform, warnings)
+    exposure::exposure(
+        "spec.template.gateway.ingress.type",
+        ingress,
+        Termination::Reencrypt,
+        platform,
+        warnings,
+    )
 }
 
 fn images(spec: &TempoStackSpec, platform: &Platform) -> Images {
@@ -330,7 +343,10 @@ fn zones(spec: &TempoStackSpec) -> Result<Vec<Zone>, Invalid> {
             return Err(Invalid::spec(format!("{field}.topologyKey: must not be empty")));
         }
         if zones.iter().any(|other| other.key == zone.topology_key) {
-            return Err(Invalid::spec(format!("{field}.topologyKey: `{}` is there twice", zone.topology_key)));
+            return Err(Invalid::spec(format!(
+                "{field}.topologyKey: `{}` is there twice",
+                zone.topology_key
+            )));
         }
         let max_skew = zone.max_skew.unwrap_or(1);
         if max_skew < 1 {

@@ -136,7 +136,9 @@ pub(super) fn resolve(
         refuse_tls(tls, tls_field, kind)?;
     }
     let Some(contents) = facts.secrets.get(name) else {
-        return Err(Invalid::storage(format!("{field}: could not fetch storage secret: Secret {name} is missing")));
+        return Err(Invalid::storage(format!(
+            "{field}: could not fetch storage secret: Secret {name} is missing"
+        )));
     };
     let keys = Keys { field, name, contents };
     let access = match kind {
@@ -192,7 +194,9 @@ fn s3(
     let mode = match mode {
         Some(mode) => mode,
         None if long && keys.has("role_arn") => {
-            return Err(keys.wrong("holds both role_arn and access_key_id, expected long-lived or short-lived credentials"));
+            return Err(keys.wrong(
+                "holds both role_arn and access_key_id, expected long-lived or short-lived credentials",
+            ));
         }
         None if keys.has("role_arn") => CredentialMode::Token,
         None if platform.role_arn.is_some() && !long => CredentialMode::TokenCco,
@@ -271,9 +275,8 @@ fn azure(keys: &Keys<'_>, mode: Option<CredentialMode>) -> Result<AzureCredentia
     let short = keys.has("client_id") || keys.has("tenant_id");
     keys.text("account_name")?;
     match mode {
-        None if short && keys.has("account_key") => {
-            Err(keys.wrong("holds both account_key and client_id, expected long-lived or short-lived credentials"))
-        }
+        None if short && keys.has("account_key") => Err(keys
+            .wrong("holds both account_key and client_id, expected long-lived or short-lived credentials")),
         Some(CredentialMode::TokenCco) => {
             Err(keys.wrong("credential mode token-cco is not supported for azure"))
         }
@@ -281,7 +284,10 @@ fn azure(keys: &Keys<'_>, mode: Option<CredentialMode>) -> Result<AzureCredentia
         Some(CredentialMode::Token) | None if short || mode.is_some() => Ok(AzureCredentials::Token {
             client: keys.text("client_id")?,
             tenant: keys.text("tenant_id")?,
-            audience: keys.contents.text("audience").unwrap_or_else(|| "api://AzureADTokenExchange".to_owned()),
+            audience: keys
+                .contents
+                .text("audience")
+                .unwrap_or_else(|| "api://AzureADTokenExchange".to_owned()),
         }),
         Some(CredentialMode::Static | CredentialMode::Token) | None => {
             keys.text("account_key")?;
@@ -295,7 +301,9 @@ fn gcs(keys: &Keys<'_>, mode: Option<CredentialMode>) -> Result<GcsCredentials, 
         Some(CredentialMode::TokenCco) => {
             return Err(keys.wrong("credential mode token-cco is not supported for gcs"));
         }
-        Some(CredentialMode::DefaultChain | CredentialMode::PodIdentity) => return Ok(GcsCredentials::Ambient),
+        Some(CredentialMode::DefaultChain | CredentialMode::PodIdentity) => {
+            return Ok(GcsCredentials::Ambient);
+        }
         Some(CredentialMode::Static | CredentialMode::Token) | None => {}
     }
     let file: Value = serde_json::from_str(&keys.text("key.json")?).unwrap_or_default();
@@ -307,7 +315,9 @@ fn gcs(keys: &Keys<'_>, mode: Option<CredentialMode>) -> Result<GcsCredentials, 
         return Ok(GcsCredentials::Key);
     }
     if file["credential_source"]["file"] != TOKEN_FILE {
-        return Err(keys.wrong(format_args!("credential source in key.json has to be the token file {TOKEN_FILE}")));
+        return Err(
+            keys.wrong(format_args!("credential source in key.json has to be the token file {TOKEN_FILE}"))
+        );
     }
     Ok(GcsCredentials::Token {
         audience: keys.contents.text("audience").unwrap_or_else(|| "openshift".to_owned()),
@@ -352,11 +362,7 @@ pub(super) fn authority(name: &str, facts: &Facts) -> Result<String, String> {
     let Some(contents) = facts.config_maps.get(name) else {
         return Err(format!("ConfigMap {name} is missing"));
     };
-    CA_KEYS
-        .iter()
-        .find(|key| contents.0.contains_key(**key))
-        .map(|key| (*key).to_owned())
-        .ok_or_else(|| {
-            format!("CA ConfigMap {name} must contain a 'service-ca.crt', 'ca.crt', or 'ca-bundle.crt' key")
-        })
+    CA_KEYS.iter().find(|key| contents.0.contains_key(**key)).map(|key| (*key).to_owned()).ok_or_else(|| {
+        format!("CA ConfigMap {name} must contain a 'service-ca.crt', 'ca.crt', or 'ca-bundle.crt' key")
+    })
 }

@@ -94,7 +94,10 @@ pub(super) fn check(wanted: Wanted<'_>, has_gateway: bool) -> Result<(), Invalid
                 return wrong(".authentication", "is required in openshift mode");
             }
             if authorization.is_some() {
-                return wrong(".authorization", "must not be set in openshift mode: the roles of the cluster hold");
+                return wrong(
+                    ".authorization",
+                    "must not be set in openshift mode: the roles of the cluster hold",
+                );
             }
             if authentication.iter().any(has_oidc) {
                 return wrong(".authentication", "OIDC must not be set in openshift mode");
@@ -137,7 +140,8 @@ pub(super) fn resolve(
         let name = tenant.tenant_name.clone();
         let login = match (wanted.mode, &tenant.oidc) {
             (TenantMode::OpenShift, _) => {
-                let host = host.map_or_else(|| route_host(route, identity, platform), |host| Ok(host.to_owned()))?;
+                let host =
+                    host.map_or_else(|| route_host(route, identity, platform), |host| Ok(host.to_owned()))?;
                 let cookie = cookies.get(&name).cloned().unwrap_or_else(|| facts.entropy.word(&name));
                 Login::OpenShift { redirect: format!("https://{host}/openshift/{name}/callback"), cookie }
             }

@@ -1,9 +1,14 @@
+use std::collections::BTreeMap;
+
 use vivace_config::Duration;
 
 use super::*;
 use crate::{
     facts::Facts,
-    fixture::{COMPLETE, checked, contents, facts, monolithic, openshift, plain, platform, resource, stack, with_secret},
+    fixture::{
+        COMPLETE, checked, contents, facts, monolithic, openshift, plain, platform, resource, stack,
+        with_secret,
+    },
 };
 
 fn s3(stack: &Stack) -> &S3 {
@@ -29,7 +34,7 @@ fn a_stack_that_says_nothing_but_its_storage_gets_the_defaults_of_the_peer() {
     assert_eq!(stack.common.service_account, ServiceAccountName::Ours("tempo-shop".to_owned()));
     assert_eq!(stack.workloads.querier.replicas, ReplicaRule::Free);
     assert!(stack.network_policies);
-    assert!(!stack.multitenancy);
+    assert!(!stack.common.multitenancy);
     assert_eq!(stack.common.warnings, Vec::<String>::new());
 }
 
@@ -84,7 +89,8 @@ fn every_way_of_getting_at_storage_is_told_by_the_keys_or_by_name() {
     let found = s3(&stack);
     assert_eq!(found.credentials, S3Credentials::Role { arn: "arn".to_owned() });
     assert_eq!((found.endpoint.as_str(), found.insecure), ("s3.eu-west-1.amazonaws.com", false));
-    let private = [("bucket", "b"), ("region", "eu"), ("role_arn", "arn"), ("endpoint", "https://vpce.example")];
+    let private =
+        [("bucket", "b"), ("region", "eu"), ("role_arn", "arn"), ("endpoint", "https://vpce.example")];
     let stack = checked("", &with_secret(&private)).expect("the Secret is complete");
     assert_eq!((s3(&stack).endpoint.as_str(), s3(&stack).region.as_deref()), ("vpce.example", Some("eu")));
     for mode in ["default-chain", "pod-identity"] {
@@ -95,8 +101,12 @@ fn every_way_of_getting_at_storage_is_told_by_the_keys_or_by_name() {
         assert_eq!(s3(&stack).endpoint, "s3.cn-north-1.amazonaws.com.cn");
     }
     let azure = [("container", "c"), ("account_name", "a"), ("client_id", "i"), ("tenant_id", "t")];
-    let stack = checked("  storage: {secret: {name: b, type: azure}}", &with_secret(&azure)).expect("complete");
-    assert!(matches!(stack.storage.access, Access::Azure { credentials: AzureCredentials::Token { .. }, .. }));
+    let stack =
+        checked("  storage: {secret: {name: b, type: azure}}", &with_secret(&azure)).expect("complete");
+    assert!(matches!(
+        stack.storage.access,
+        Access::Azure { credentials: AzureCredentials::Token { .. }, .. }
+    ));
 }
 
 #[test]
@@ -113,7 +123,8 @@ fn credentials_of_the_cloud_credential_operator_need_its_role() {
 #[test]
 fn defect_5_an_authority_for_storage_that_is_not_s3_is_refused_and_nothing_breaks() {
     for kind in ["azure", "gcs"] {
-        let spec = format!("  storage: {{secret: {{name: b, type: {kind}}}, tls: {{enabled: false, caName: ca}}}}");
+        let spec =
+            format!("  storage: {{secret: {{name: b, type: {kind}}}, tls: {{enabled: false, caName: ca}}}}");
         let invalid = refusal(&spec);
         assert!(invalid.message.starts_with("spec.storage.tls.caName: "), "{}", invalid.message);
     }
@@ -121,11 +132,19 @@ fn defect_5_an_authority_for_storage_that_is_not_s3_is_refused_and_nothing_break
 
 #[test]
 fn defect_6_an_endpoint_by_https_is_never_spoken_to_in_plain_and_uses_the_certificates_that_are_named() {
-    let facts = with_secret(&[("endpoint", "https://minio"), ("bucket", "x"), ("access_key_id", "a"), ("access_key_secret", "b")]);
+    let facts = with_secret(&[
+        ("endpoint", "https://minio"),
+        ("bucket", "x"),
+        ("access_key_id", "a"),
+        ("access_key_secret", "b"),
+    ]);
     let spec = "  storage: {secret: {name: b, type: s3}, tls: {caName: ca}}";
     let stack = checked(spec, &facts).expect("the stack is sound");
     assert!(!s3(&stack).insecure);
-    assert_eq!(s3(&stack).tls.as_ref().and_then(|tls| tls.ca.clone()), Some(("ca".to_owned(), "ca.crt".to_owned())));
+    assert_eq!(
+        s3(&stack).tls.as_ref().and_then(|tls| tls.ca.clone()),
+        Some(("ca".to_owned(), "ca.crt".to_owned()))
+    );
 }
 
 #[test]
@@ -142,7 +161,8 @@ fn the_authority_of_the_storage_has_to_be_there_under_a_known_key() {
     let found = stack(spec);
     let tls = s3(&found).tls.clone().expect("TLS is on");
     assert_eq!(tls.ca, Some(("ca".to_owned(), "ca.crt".to_owned())));
-    let gone = checked(spec, &Facts { config_maps: Default::default(), ..facts() }).expect_err("no ConfigMap");
+    let gone =
+        checked(spec, &Facts { config_maps: BTreeMap::default(), ..facts() }).expect_err("no ConfigMap");
     assert!(gone.message.contains("ConfigMap ca is missing"), "{}", gone.message);
     let mut odd = facts();
     odd.config_maps.insert("ca".to_owned(), contents(&[("x", "")]));
@@ -151,9 +171,8 @@ fn the_authority_of_the_storage_has_to_be_there_under_a_known_key() {
 
 #[test]
 fn the_hash_of_the_credentials_follows_them_alone_and_differs_between_stacks() {
-    let hash = |pairs: &[(&str, &str)]| {
-        checked("", &with_secret(pairs)).expect("the stack is sound").storage.hash
-    };
+    let hash =
+        |pairs: &[(&str, &str)]| checked("", &with_secret(pairs)).expect("the stack is sound").storage.hash;
     let mut other = COMPLETE;
     other[3].1 = "another";
     assert_ne!(hash(&COMPLETE), hash(&other));
@@ -169,16 +188,35 @@ fn what_contradicts_itself_is_refused_by_the_name_of_the_field() {
     for (spec, field) in [
         (gateway.to_owned(), "spec.template.gateway.enabled"),
         (format!("{gateway}\n  tenants: {{mode: static}}"), "spec.tenants.authentication"),
-        ("  tenants: {mode: openshift, authentication: [{tenantName: a, tenantId: b}]}".to_owned(), "spec.tenants.mode"),
-        ("  template: {distributor: {tls: {enabled: true}}}".to_owned(), "spec.template.distributor.tls.certName"),
-        ("  template: {metricsGenerator: {enabled: true}}".to_owned(), "spec.template.metricsGenerator.remoteWriteURLs"),
         (
-            "  template: {queryFrontend: {jaegerQuery: {enabled: true, monitorTab: {enabled: true}}}}".to_owned(),
+            "  tenants: {mode: openshift, authentication: [{tenantName: a, tenantId: b}]}".to_owned(),
+            "spec.tenants.mode",
+        ),
+        (
+            "  template: {distributor: {tls: {enabled: true}}}".to_owned(),
+            "spec.template.distributor.tls.certName",
+        ),
+        (
+            "  template: {metricsGenerator: {enabled: true}}".to_owned(),
+            "spec.template.metricsGenerator.remoteWriteURLs",
+        ),
+        (
+            "  template: {queryFrontend: {jaegerQuery: {enabled: true, monitorTab: {enabled: true}}}}"
+                .to_owned(),
             "spec.template.queryFrontend.jaegerQuery.monitorTab.prometheusEndpoint",
         ),
-        ("  replicationZones: [{topologyKey: z}, {topologyKey: z}]".to_owned(), "spec.replicationZones[1].topologyKey"),
-        ("  observability: {tracing: {sampling_fraction: '0.1'}}".to_owned(), "spec.observability.tracing.otlp_http_endpoint"),
-        ("  observability: {tracing: {sampling_fraction: lots}}".to_owned(), "spec.observability.tracing.sampling_fraction"),
+        (
+            "  replicationZones: [{topologyKey: z}, {topologyKey: z}]".to_owned(),
+            "spec.replicationZones[1].topologyKey",
+        ),
+        (
+            "  observability: {tracing: {sampling_fraction: '0.1'}}".to_owned(),
+            "spec.observability.tracing.otlp_http_endpoint",
+        ),
+        (
+            "  observability: {tracing: {sampling_fraction: lots}}".to_owned(),
+            "spec.observability.tracing.sampling_fraction",
+        ),
         ("  serviceAccount: ghost".to_owned(), "spec.serviceAccount"),
         ("  extraConfig: {tempo: text}".to_owned(), "spec.extraConfig.tempo"),
     ] {
@@ -217,7 +255,7 @@ fn two_resources_of_one_name_are_refused_since_they_would_have_the_same_objects(
 fn a_monolithic_stack_that_says_nothing_is_kept_in_memory_and_takes_otlp_in() {
     let valid = monolithic("{}", &platform("")).expect("it is sound");
     assert_eq!(valid.home, Home::Memory("2Gi".to_owned()));
-    assert_eq!((valid.receivers.grpc, valid.receivers.http), (Some(None), Some(None)));
+    assert_eq!((valid.receivers.grpc, valid.receivers.http), (Receiver::Plain, Receiver::Plain));
 }
 
 #[test]
@@ -227,7 +265,10 @@ fn a_monolithic_stack_is_refused_by_the_names_of_its_own_fields() {
         ("{query: {rbac: {enabled: true}}}", "spec.query.rbac.enabled"),
         ("{jaegerui: {route: {enabled: true}}}", "spec.jaegerui.route.enabled"),
         ("{serviceAccount: ghost}", "spec.serviceAccount"),
-        ("{observability: {metrics: {prometheusRules: {enabled: true}}}}", "spec.observability.metrics.prometheusRules.enabled"),
+        (
+            "{observability: {metrics: {prometheusRules: {enabled: true}}}}",
+            "spec.observability.metrics.prometheusRules.enabled",
+        ),
         ("{multitenancy: {enabled: true}}", "spec.multitenancy.authentication"),
         ("{storage: {traces: {size: much}}}", "spec.storage.traces.size"),
     ] {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    PodSecurityContext, ResourceRequirements, SeccompProfile, Toleration,
+    Affinity, PodSecurityContext, ResourceRequirements, SeccompProfile, Toleration, TopologySpreadConstraint,
 };
 
 use super::{Invalid, sizing::Sizing};
 use crate::{
-    api::{Component, Quantity, TempoStackSpec, Template},
+    api::{Autoscaling, Component, PodMetadata, Quantity, Template, TempoStackSpec},
     facts::Facts,
     names::Identity,
     platform::{Distribution, Platform},
@@ -23,6 +23,12 @@ pub(crate) struct Workload {
     pub(crate) node_selector: BTreeMap<String, String>,
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) pod_security_context: PodSecurityContext,
+    /// `None` keeps pods apart where that is possible.
+    pub(crate) affinity: Option<Affinity>,
+    pub(crate) topology_spread: Vec<TopologySpreadConstraint>,
+    pub(crate) priority_class: Option<String>,
+    pub(crate) metadata: PodMetadata,
+    pub(crate) autoscaling: Option<Autoscaling>,
 }
 
 /// Who says how many pods there are.
@@ -91,7 +97,9 @@ fn component(template: &Template, role: Role) -> Component {
         Role::Querier => template.querier.as_ref(),
         Role::Distributor => template.distributor.as_ref().and_then(|part| part.component.as_ref()),
         Role::QueryFrontend => template.query_frontend.as_ref().and_then(|part| part.component.as_ref()),
-        Role::MetricsGenerator => template.metrics_generator.as_ref().and_then(|part| part.component.as_ref()),
+        Role::MetricsGenerator => {
+            template.metrics_generator.as_ref().and_then(|part| part.component.as_ref())
+        }
         Role::Gateway => template.gateway.as_ref().and_then(|part| part.component.as_ref()),
     };
     wrapped.cloned().unwrap_or_default()
@@ -108,7 +116,9 @@ pub(super) fn workload(
     if component.replicas.is_some_and(|count| count < 0) {
         return Err(Invalid::spec(format!("replicas of the {}: expected 0 or more", role.as_str())));
     }
+    let autoscaling = autoscaling(role, &component)?;
     let replicas = match (component.replicas, sizing.replicas(role)) {
+        _ if autoscaling.is_some() => ReplicaRule::Free,
         (Some(count), _) => ReplicaRule::Fixed(count),
         (None, Some(count)) => ReplicaRule::Suggested(count),
         (None, None) => ReplicaRule::Free,
@@ -118,8 +128,27 @@ pub(super) fn workload(
         resources: sizing.of_role(role, component.resources.as_ref(), replicas.count())?,
         node_selector: component.node_selector,
         tolerations: component.tolerations,
+        affinity: component.affinity,
+        topology_spread: component.topology_spread_constraints,
+        priority_class: component.priority_class_name.filter(|name| !name.is_empty()),
+        metadata: component.pod_metadata.unwrap_or_default(),
+        autoscaling,
         pod_security_context: security_context(component.pod_security_context, platform),
     })
+}
+
+/// Who scales is one: the resource or the autoscaler.
+fn autoscaling(role: Role, component: &Component) -> Result<Option<Autoscaling>, Invalid> {
+    let Some(given) = &component.autoscaling else { return Ok(None) };
+    let wrong = |what: String| Err(Invalid::spec(format!("autoscaling of the {}: {what}", role.as_str())));
+    if component.replicas.is_some() {
+        return wrong("not together with replicas".to_owned());
+    }
+    let least = given.min_replicas.unwrap_or(1);
+    if least < 1 || given.max_replicas < least {
+        return wrong(format!("maxReplicas {} has to be at least minReplicas {least}", given.max_replicas));
+    }
+    Ok(Some(given.clone()))
 }
 
 /// The user's context laid over the platform's, field by field, and that over ours: never root, the runtime's own
@@ -141,9 +170,11 @@ pub(super) fn security_context(given: Option<PodSecurityContext>, platform: &Pla
         run_as_user: given.run_as_user.or(base.run_as_user).or(own_user),
         se_linux_options: given.se_linux_options.clone().or_else(|| base.se_linux_options.clone()),
         supplemental_groups: given.supplemental_groups.clone().or_else(|| base.supplemental_groups.clone()),
-        seccomp_profile: given.seccomp_profile.clone().or_else(|| base.seccomp_profile.clone()).or_else(|| {
-            Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None })
-        }),
+        seccomp_profile: given
+            .seccomp_profile
+            .clone()
+            .or_else(|| base.seccomp_profile.clone())
+            .or_else(|| Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None })),
         ..given
     }
 }

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{access, map, text, tls};
 use crate::{
-    build::pod::GRACE_SECONDS,
+    build::pod::GRACE,
     platform::Feature,
-    validate::{Home, Monolith, ReceiverTls},
+    validate::{Home, Monolith, Receiver},
 };
 
 pub(super) fn tempo(monolith: &Monolith) -> Value {
@@ -27,7 +27,7 @@ fn server(monolith: &Monolith) -> Value {
     let behind_gateway = common.gateway.is_some();
     let tls = behind_gateway && common.platform.has(Feature::HttpEncryption);
     map([
-        ("graceful_shutdown_timeout", Some(format!("{}s", GRACE_SECONDS - 10).into())),
+        ("graceful_shutdown_timeout", Some(text(GRACE))),
         ("http_listen_address", behind_gateway.then(|| "0.0.0.0".into())),
         ("http_listen_port", Some(3200.into())),
         ("grpc_listen_address", behind_gateway.then(|| "localhost".into())),
@@ -58,17 +58,19 @@ fn storage(home: &Home) -> Value {
 fn receivers(monolith: &Monolith) -> Value {
     let common = &monolith.common;
     if common.gateway.is_some() {
-        let tls = |feature| common.platform.has(feature).then(|| tls::gateway_receiver(&common.platform, tls::listed));
+        let tls = |feature| {
+            common.platform.has(feature).then(|| tls::gateway_receiver(&common.platform, tls::listed))
+        };
         return json!({
             "grpc": map([("tls", tls(Feature::GrpcEncryption))]),
             "http": map([("tls", tls(Feature::HttpEncryption)), ("endpoint", Some("localhost:4318".into()))]),
         });
     }
-    let protocol = |receiver: &Option<Option<ReceiverTls>>, below: &str, port: u16| {
-        receiver.as_ref().map(|tls| {
+    let protocol = |receiver: &Receiver, below: &str, port: u16| {
+        receiver.is_on().then(|| {
             map([
                 ("endpoint", Some(format!("0.0.0.0:{port}").into())),
-                ("tls", tls.as_ref().map(|tls| tls::receiver(tls, below, tls::listed))),
+                ("tls", receiver.tls().map(|tls| tls::receiver(tls, below, tls::listed))),
             ])
         })
     };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{access, map, overrides, text, tls};
 use crate::{
-    build::pod::GRACE_SECONDS,
+    build::pod::GRACE,
     platform::Feature,
     role::Role,
     validate::{Generator, Stack},
@@ -28,13 +28,16 @@ pub(super) fn tempo(stack: &Stack) -> Value {
     let generator = stack.generator.as_ref();
     map([
         ("compactor", Some(compactor(stack))),
-        ("distributor", Some(json!({
-            "receivers": receivers(stack),
-            "ring": map([("kvstore", Some(memberlist_store())), ("instance_addr", address())]),
-        }))),
+        (
+            "distributor",
+            Some(json!({
+                "receivers": receivers(stack),
+                "ring": map([("kvstore", Some(memberlist_store())), ("instance_addr", address())]),
+            })),
+        ),
         ("ingester", Some(ingester(stack, address()))),
         ("memberlist", Some(memberlist(stack, address()))),
-        ("multitenancy_enabled", Some(stack.multitenancy.into())),
+        ("multitenancy_enabled", Some(stack.common.multitenancy.into())),
         ("overrides", overrides::global(stack)),
         ("querier", Some(querier(stack))),
         ("query_frontend", Some(frontend(stack))),
@@ -124,13 +127,16 @@ fn querier(stack: &Stack) -> Value {
 fn frontend(stack: &Stack) -> Value {
     let search = &stack.search;
     map([
-        ("search", Some(map([
-            ("concurrent_jobs", Some(2000.into())),
-            ("default_result_limit", Some(search.default_result_limit.into())),
-            ("max_result_limit", (search.max_result_limit > 0).then(|| search.max_result_limit.into())),
-            ("max_duration", Some(text(search.max_duration))),
-            ("max_spans_per_span_set", Some(0.into())),
-        ]))),
+        (
+            "search",
+            Some(map([
+                ("concurrent_jobs", Some(2000.into())),
+                ("default_result_limit", Some(search.default_result_limit.into())),
+                ("max_result_limit", (search.max_result_limit > 0).then(|| search.max_result_limit.into())),
+                ("max_duration", Some(text(search.max_duration))),
+                ("max_spans_per_span_set", Some(0.into())),
+            ])),
+        ),
         ("mcp_server", stack.common.mcp.then(|| json!({"enabled": true}))),
     ])
 }
@@ -153,7 +159,7 @@ fn server(stack: &Stack) -> Value {
     let any = super::is_encrypted(platform);
     map([
         // The upload at the end may take what the kubelet grants, less what ending the process takes.
-        ("graceful_shutdown_timeout", Some(format!("{}s", GRACE_SECONDS - 10).into())),
+        ("graceful_shutdown_timeout", Some(text(GRACE))),
         ("grpc_server_max_recv_msg_size", Some(MESSAGE_LIMIT.into())),
         ("grpc_server_max_send_msg_size", Some(MESSAGE_LIMIT.into())),
         ("http_listen_port", Some(3200.into())),
@@ -206,16 +212,24 @@ fn receivers(stack: &Stack) -> Value {
     };
     let others = !behind_gateway;
     map([
-        ("jaeger", others.then(|| json!({"protocols": {
-            "thrift_http": endpoint(14268, section(Feature::HttpEncryption)),
-            "thrift_binary": endpoint(6832, None),
-            "thrift_compact": endpoint(6831, None),
-            "grpc": endpoint(14250, section(Feature::GrpcEncryption)),
-        }}))),
+        (
+            "jaeger",
+            others.then(|| {
+                json!({"protocols": {
+                    "thrift_http": endpoint(14268, section(Feature::HttpEncryption)),
+                    "thrift_binary": endpoint(6832, None),
+                    "thrift_compact": endpoint(6831, None),
+                    "grpc": endpoint(14250, section(Feature::GrpcEncryption)),
+                }})
+            }),
+        ),
         ("zipkin", others.then(|| endpoint(9411, section(Feature::HttpEncryption)))),
-        ("otlp", Some(json!({"protocols": {
-            "grpc": endpoint(4317, section(Feature::GrpcEncryption)),
-            "http": endpoint(4318, section(Feature::HttpEncryption)),
-        }}))),
+        (
+            "otlp",
+            Some(json!({"protocols": {
+                "grpc": endpoint(4317, section(Feature::GrpcEncryption)),
+                "http": endpoint(4318, section(Feature::HttpEncryption)),
+            }})),
+        ),
     ])
 }

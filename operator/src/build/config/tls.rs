@@ -53,7 +53,13 @@ pub(super) fn listed(suites: &[String]) -> Value {
 
 /// TLS of a receiver that only the gateway reaches.
 pub(super) fn gateway_receiver(platform: &Platform, suites: Suites) -> Value {
-    receiver_section(CERT_FILE, KEY_FILE, Some(CA_FILE.to_owned()), platform.tls.min_version, suites(&platform.tls.ciphers))
+    receiver_section(
+        CERT_FILE,
+        KEY_FILE,
+        Some(CA_FILE.to_owned()),
+        platform.tls.min_version,
+        suites(&platform.tls.ciphers),
+    )
 }
 
 /// TLS of a receiver, as the resource has it; `below` is a directory below those of receivers.
