@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing_core::{
     engine::{Engine, EngineError},
     model::Tenant,
+    table::{Projection, evaluate},
 };
 use vivace_config::Config;
 
 use crate::{
-    frontend::{Failure, FailureKind, Found, Recent, Work},
+    frontend::{Failure, FailureKind, Found, Recent, Search, Work},
     ingester::Ingester,
     membership::Membership,
 };
@@ -100,11 +101,13 @@ impl Querier {
                     .await;
                 Ok(Found::Search { part: found.map_err(|error| failure(&error))?, recent: Recent::default() })
             }
-            Work::FindInBlocks { id, metas, holding } => {
+            Work::FindInBlocks { id, metas, holding, search } => {
+                let of_search = |search: &Arc<Search>| evaluate::whole(&search.plan);
+                let projection = search.as_ref().map_or(Projection::Everything, of_search);
                 let parts = if *holding {
-                    self.engine.read_trace(*id, metas).await
+                    self.engine.read_trace(*id, metas, &projection).await
                 } else {
-                    self.engine.find_trace(tenant, *id, metas).await
+                    self.engine.find_trace(tenant, *id, metas, &projection).await
                 };
                 let parts = parts.map_err(|error| failure(&error))?;
                 Ok(Found::Trace { parts, recent: Recent::default() })

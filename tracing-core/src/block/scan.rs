@@ -170,8 +170,21 @@ impl Scan {
     /// # Errors
     /// As [`Scan::new`].
     pub fn trace(meta: &Meta, footer: Arc<Footer>, id: TraceId) -> Result<Self, BlockError> {
+        Self::excerpt(meta, footer, id, Projection::Everything)
+    }
+
+    /// As [`Scan::trace`], but only what `projection` wants of the trace.
+    ///
+    /// # Errors
+    /// As [`Scan::new`].
+    pub fn excerpt(
+        meta: &Meta,
+        footer: Arc<Footer>,
+        id: TraceId,
+        projection: Projection,
+    ) -> Result<Self, BlockError> {
         let all = 0..footer.row_groups();
-        Ok(Self { target: Some(id), ..Self::new(meta, footer, all, Projection::Everything)? })
+        Ok(Self { target: Some(id), ..Self::new(meta, footer, all, projection)? })
     }
 
     /// What to do next.

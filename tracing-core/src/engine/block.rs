@@ -14,7 +14,7 @@ use crate::block::{Decoded, Meta, Scan, Step, Task};
 use crate::model::TraceId;
 use crate::store::DATA;
 use crate::table::evaluate::{self, Matches, TraceHit};
-use crate::table::{PieceOf, SpanTable, View};
+use crate::table::{PieceOf, Projection, SpanTable, View};
 use crate::traceql::Plan;
 
 impl Engine {
@@ -67,7 +67,7 @@ impl Engine {
             if !self.bloom(meta, id).await? {
                 continue;
             }
-            let Some((table, inspected_bytes)) = self.trace_of_block(meta, id).await? else { continue };
+            let Some((table, inspected_bytes)) = self.trace_of_block(meta, id, Projection::Everything).await? else { continue };
             let plan = Arc::clone(plan);
             let search = move || {
                 let matches = evaluate::search(&plan, &table, None, limits.window);

@@ -27,13 +27,7 @@ struct Shown {
 
 impl Weigh for Shown {
     fn weight(&self) -> usize {
-        let names = match &self.projection {
-            Projection::Everything => 0,
-            Projection::Some { columns, attributes } => {
-                columns.len() + attributes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
-            }
-        };
-        size_of::<Self>() + names + self.table.bytes()
+        size_of::<Self>() + self.projection.bytes() + self.table.bytes()
     }
 }
 
@@ -104,7 +98,7 @@ impl Group<'_> {
         row: u64,
         projection: &Projection,
     ) -> Result<Option<Arc<SpanTable>>, EngineError> {
-        let key = self.key(&(row, format!("{projection:?}")));
+        let key = self.key(&(row, projection));
         let cache = self.engine.store.cache();
         let is_it = |shown: &Arc<Shown>| shown.row == row && shown.projection == *projection;
         if let Some(shown) = cache.get::<Shown>(&key).filter(is_it) {

@@ -95,7 +95,7 @@ section! {
         tag_values_slo: Opaque,
         /// Ours: memory that the answer of one search may take; 0 is no limit.
         max_answer_bytes: Option<Size>,
-        /// Ours: traces that lie in several blocks and match as a whole alone are looked for, too.
+        /// Ours: traces that lie in several blocks and match as a whole alone are looked for, too, unless this is false.
         whole_traces: Option<bool>,
     }
 
