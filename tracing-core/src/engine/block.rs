@@ -67,7 +67,11 @@ impl Engine {
             if !self.bloom(meta, id).await? {
                 continue;
             }
-            let Some((table, inspected_bytes)) = self.trace_of_block(meta, id, Projection::Everything).await? else { continue };
+            let Some((table, inspected_bytes)) =
+                self.trace_of_block(meta, id, Projection::Everything).await?
+            else {
+                continue;
+            };
             let plan = Arc::clone(plan);
             let search = move || {
                 let matches = evaluate::search(&plan, &table, None, limits.window);
@@ -185,6 +189,9 @@ async fn search_group<'a>(
     plan: &Arc<Plan>,
     limits: SearchLimits,
 ) -> Result<(Group<'a>, Matches), EngineError> {
+    if group.is_ruled_out(&wanted, plan) {
+        return Ok((group, Matches::default()));
+    }
     let Some(pieces) = group.pieces(wanted).await? else { return Ok((group, Matches::default())) };
     let plan = Arc::clone(plan);
     let search = move || {

@@ -33,8 +33,10 @@ impl Engine {
     ) -> Result<Vec<Bytes>, EngineError> {
         let narrowed = self.store.narrow(tenant, &[id], metas).await;
         // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
-        let unknown = narrowed.unknown.into_iter().map(|meta| self.find_in_block(id, meta, projection).boxed());
-        let holding = narrowed.holding.into_iter().map(|meta| self.read_from_block(id, meta, projection).boxed());
+        let unknown =
+            narrowed.unknown.into_iter().map(|meta| self.find_in_block(id, meta, projection).boxed());
+        let holding =
+            narrowed.holding.into_iter().map(|meta| self.read_from_block(id, meta, projection).boxed());
         all(holding.chain(unknown).collect()).await
     }
 

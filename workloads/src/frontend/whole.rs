@@ -78,7 +78,8 @@ impl Frontend {
         deadline: Instant,
     ) -> Result<(TraceId, Option<TraceHit>, Cost), QueryError> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let (found, cost) = Lookup::new(self, id, None, timeout).for_search(search.clone()).answer(tenants).await?;
+        let (found, cost) =
+            Lookup::new(self, id, None, timeout).for_search(search.clone()).answer(tenants).await?;
         let Some(FoundTrace { table, .. }) = found else { return Ok((id, None, cost)) };
         let (plan, limits) = (search.plan.clone(), search.limits);
         let evaluated = tokio::task::spawn_blocking(move || {
