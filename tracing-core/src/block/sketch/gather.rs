@@ -22,7 +22,7 @@ const MAX_ALL_HASHES: usize = 1 << 20;
 /// Words of codes that are remembered of a table; what goes beyond is looked at again and again.
 const MAX_MEMO: usize = 1 << 20;
 /// Of a block, the part that its sketch may take, and what it may take in any case, in bytes.
-const SHARE: u64 = 100;
+const SHARE: u64 = 250;
 const FLOOR: usize = 16 << 10;
 /// Largest filter, in bytes.
 const MAX_FILTER: usize = 4 << 20;
