@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pieces::Group;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
-use crate::block::{Decoded, Meta, Scan, Step, Task};
+use crate::block::{Decoded, Meta, Scan, Step, Stop, Task};
 use crate::model::TraceId;
 use crate::store::DATA;
 use crate::table::evaluate::{self, Matches, TraceHit};
@@ -125,13 +125,16 @@ impl Engine {
         Ok(combiner.finish())
     }
 
-    /// Runs a scan to its next table, and counts the bytes it takes.
+    /// Runs a scan to its next table, and counts the bytes it takes. Whoever drops this stops what runs for it, too.
     pub(super) async fn drive(
         &self,
         meta: &Meta,
         mut scan: Scan,
         bytes: &mut u64,
     ) -> Result<Option<SpanTable>, EngineError> {
+        let stop = Stop::default();
+        let _gone = stop.on_drop();
+        scan = scan.until(stop);
         loop {
             let stepped = move || {
                 let tasks = scan.tasks();
