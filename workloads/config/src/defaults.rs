@@ -1,7 +1,8 @@
 //! What stands for a key that is not set. Values are Tempo 2.10's, except where it is said.
 
 use crate::{
-    Config, Duration, GrpcClient, Ingester, InternalServer, Limits, OtlpGrpc, OtlpHttp, Querier, QueryFrontend, Server, Size, Trace,
+    Config, Duration, GrpcClient, Ingester, InternalServer, Limits, OtlpGrpc, OtlpHttp, Querier,
+    QueryFrontend, Server, Size, Trace,
 };
 
 /// Below the working directory, when no configuration says where: blocks.

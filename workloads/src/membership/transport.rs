@@ -120,11 +120,7 @@ fn parse(frame: &[u8]) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
 }
 
 /// Writes a peer's frames; ends when it cannot be reached or has nothing to hear.
-async fn write_to(
-    peer: SocketAddr,
-    connector: Option<Arc<tls::Connector>>,
-    frames: mpsc::Receiver<Vec<u8>>,
-) {
+async fn write_to(peer: SocketAddr, connector: Option<Arc<tls::Connector>>, frames: mpsc::Receiver<Vec<u8>>) {
     let Some(connector) = connector else {
         let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(peer)).await else {
             tracing::debug!(%peer, "gossip cannot reach a peer");
@@ -159,9 +155,9 @@ async fn accept(
     received: mpsc::Sender<(SocketAddr, ChitchatMessage)>,
     stop: CancellationToken,
 ) {
-    let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(slot) = std::sync::Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use rustls::ServerConfig;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -65,13 +68,13 @@ impl Acceptor {
     /// When the client does not speak TLS, or shows no certificate that will do, or takes too long.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Handshaken> {
         let peer = stream.peer_addr().ok();
-        let accept = TlsAcceptor::from(self.config.current()).accept(stream).into_fallible();
-        let error = match tokio::time::timeout(HANDSHAKE, accept).await {
+        let handshake = async {
+            let stream = not_plain(stream).await?;
+            TlsAcceptor::from(self.config.current()).accept(stream).await
+        };
+        let error = match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err((error, stream))) => {
-                tell_plain(&error, stream).await;
-                error
-            }
+            Ok(Err(error)) => error,
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"),
         };
         self.metrics.handshake_failed(self.config.name());
@@ -93,11 +96,17 @@ impl Acceptor {
     }
 }
 
-async fn tell_plain(error: &io::Error, mut stream: TcpStream) {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if matches!(inner, Some(rustls::Error::InvalidMessage(_))) {
-        // Whoever hung up has no need of it.
-        let _ = tokio::time::timeout(HANDSHAKE, stream.write_all(NOT_TLS)).await;
-        let _ = stream.shutdown().await;
+/// Looks at the first byte, which says HTTP/1 from TLS, and answers the former that it is wrong here.
+async fn not_plain(mut stream: TcpStream) -> io::Result<TcpStream> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if !first[0].is_ascii_uppercase() {
+        return Ok(stream);
     }
+    stream.write_all(NOT_TLS).await?;
+    // What was sent is read before the end, or the client might see a reset instead of the answer.
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain http"))
 }

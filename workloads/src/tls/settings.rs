@@ -115,7 +115,8 @@ impl ServerSettings {
         suites: &str,
     ) -> Result<Option<Self>, SettingError> {
         let inline_key = tls.key.as_ref().map(vivace_config::Secret::expose).unwrap_or_default();
-        let cert = place(name, ("cert_file", text(tls.cert_file.as_ref())), ("cert", text(tls.cert.as_ref())));
+        let cert =
+            place(name, ("cert_file", text(tls.cert_file.as_ref())), ("cert", text(tls.cert.as_ref())));
         let key = place(name, ("key_file", text(tls.key_file.as_ref())), ("key", inline_key));
         let ca_file = ("client_ca_file", text(tls.client_ca_file.as_ref()));
         let ca = place(name, ca_file, ("client_ca", text(tls.client_ca.as_ref())));
@@ -127,7 +128,8 @@ impl ServerSettings {
             return Ok(None);
         };
         let client_auth = client_auth(name, auth, ca)?;
-        let (min_key, suites_key) = (format!("{server}.tls_min_version"), format!("{server}.tls_cipher_suites"));
+        let (min_key, suites_key) =
+            (format!("{server}.tls_min_version"), format!("{server}.tls_cipher_suites"));
         let protocol = Protocol::new((&min_key, min), "", (&suites_key, suites.split(',')))
             .map_err(|(key, message)| SettingError { key, message })?;
         Ok(Some(Self { name: name.to_owned(), cert, key, client_auth, protocol, period: PERIOD }))
@@ -240,8 +242,12 @@ fn pair(
     match (cert, key) {
         (Some(cert), Some(key)) => Ok(Some((cert, key))),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(wrong(section, key_key, &format!("expected one beside {cert_key}, found none"))),
-        (None, Some(_)) => Err(wrong(section, cert_key, &format!("expected one beside {key_key}, found none"))),
+        (Some(_), None) => {
+            Err(wrong(section, key_key, &format!("expected one beside {cert_key}, found none")))
+        }
+        (None, Some(_)) => {
+            Err(wrong(section, cert_key, &format!("expected one beside {key_key}, found none")))
+        }
     }
 }
 
@@ -252,7 +258,8 @@ fn client_auth(section: &str, kind: &str, ca: Option<Place>) -> Result<ClientAut
     Ok(match kind {
         // Whoever names authorities wants them to be heeded.
         "" | "NoClientCert" if ca.is_some() => {
-            let message = "expected VerifyClientCertIfGiven or RequireAndVerifyClientCert with client_ca_file";
+            let message =
+                "expected VerifyClientCertIfGiven or RequireAndVerifyClientCert with client_ca_file";
             return Err(wrong(section, "client_auth_type", message));
         }
         "" | "NoClientCert" => ClientAuth::None,

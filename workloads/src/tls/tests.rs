@@ -20,7 +20,11 @@ fn a_listener_that_asks_for_something_unclear_is_refused_by_key() {
     assert!(listener("", "").unwrap().is_none());
     for (keys, tls, said) in [
         ("", "cert_file: c", "server.grpc_tls_config.key_file: expected one beside cert_file, found none"),
-        ("", "client_ca_file: a", "server.grpc_tls_config.cert_file: expected the listener's own certificate"),
+        (
+            "",
+            "client_ca_file: a",
+            "server.grpc_tls_config.cert_file: expected the listener's own certificate",
+        ),
         (
             "",
             "cert_file: c, key_file: k, client_ca_file: a",
@@ -72,7 +76,8 @@ fn a_client_without_tls_enabled_ignores_the_other_keys() {
     assert_eq!(client("tls_enabled: true"), Ok(true));
     assert_eq!(
         client("tls_enabled: true, tls_cert_path: c"),
-        Err("ingester_client.grpc_client_config.tls_key_path: expected one beside tls_cert_path, found none".into())
+        Err("ingester_client.grpc_client_config.tls_key_path: expected one beside tls_cert_path, found none"
+            .into())
     );
     assert_eq!(
         client("tls_enabled: true, tls_server_name: '*'"),

@@ -50,7 +50,10 @@ struct State {
 
 impl<T> std::fmt::Debug for Reloading<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reloading").field("name", &self.name).field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Reloading")
+            .field("name", &self.name)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 

@@ -278,6 +278,9 @@ live_store_client: {grpc_client_config: {tls_enabled: true, tls_ca_path: /a}}
     let config = loaded.config;
     assert_eq!(config.internal_server.listen().as_deref(), Some("0.0.0.0:3101"));
     let protocols = config.distributor.receivers.otlp.as_ref().unwrap().protocols.clone();
-    assert_eq!(protocols.grpc.as_ref().unwrap().tls.cipher_suites, protocols.http.as_ref().unwrap().tls.cipher_suites);
+    assert_eq!(
+        protocols.grpc.as_ref().unwrap().tls.cipher_suites,
+        protocols.http.as_ref().unwrap().tls.cipher_suites
+    );
     assert_eq!(config.to_ingesters().0, "live_store_client.grpc_client_config");
 }
