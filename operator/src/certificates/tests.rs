@@ -1,7 +1,8 @@
-use rcgen::PublicKeyData as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use k8s_openapi::ByteString;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer};
 
 use super::*;
-use k8s_openapi::ByteString;
 
 mod over_time;
 
@@ -124,14 +125,13 @@ fn a_new_authority_is_shown_to_all_before_it_signs_and_the_old_one_goes_when_it_
     wanted.components.truncate(1);
     let hours = |hours: u64| Some(vivace_config::Duration::from_secs(hours * 3600));
     wanted.rotation = Rotation::new(hours(1000), hours(800), hours(100), hours(80)).unwrap();
-    let mut now = time(BEGIN);
-    let mut plan_ = at(BEGIN, &wanted, &Existing::default());
+    let mut latest = at(BEGIN, &wanted, &Existing::default());
     let mut story = Vec::new();
     for _ in 0..16 {
-        now = plan_.next;
-        plan_ = plan(now, &wanted, &written(&plan_), &mut generate_key).unwrap();
+        let now = latest.next;
+        latest = plan(now, &wanted, &written(&latest), &mut generate_key).unwrap();
         let hour = (now.as_second() - BEGIN) as f64 / 3600.0;
-        let reasons = plan_.changes.iter().map(|change| match &change.reason {
+        let reasons = latest.changes.iter().map(|change| match &change.reason {
             Reason::Staged(_) => "staged",
             Reason::Promoted => "promoted",
             Reason::Added(_) => "added",
@@ -139,9 +139,26 @@ fn a_new_authority_is_shown_to_all_before_it_signs_and_the_old_one_goes_when_it_
             Reason::Due(_) => "renewed",
             _ => "other",
         });
-        story.push(format!("{hour:.1}: {} ({})", reasons.collect::<Vec<_>>().join(", "), count(&plan_)));
+        story.push(format!("{hour:.1}: {} ({})", reasons.collect::<Vec<_>>().join(", "), count(&latest)));
     }
-    insta::assert_snapshot!(story.join("\n"), @"");
+    insta::assert_snapshot!(story.join("\n"), @r"
+    79.9: renewed (1)
+    159.8: renewed (1)
+    239.8: renewed (1)
+    319.7: renewed (1)
+    399.6: renewed (1)
+    479.5: renewed (1)
+    559.4: renewed (1)
+    639.3: renewed (1)
+    719.2: renewed (1)
+    799.2: renewed (1)
+    799.9: staged, added (2)
+    800.0: promoted (2)
+    879.1: renewed (2)
+    880.0: removed (1)
+    959.0: renewed (1)
+    1038.9: renewed (1)
+    ");
 }
 
 #[test]
@@ -210,11 +227,9 @@ fn an_authority_that_was_lost_is_trusted_on_until_nothing_of_its_is_around() {
 /// Grafana's operator makes RSA keys, in PKCS #1.
 fn peers(
     name: &str,
-    issuer: Option<&(rcgen::CertificateParams, rcgen::KeyPair)>,
-) -> (rcgen::CertificateParams, rcgen::KeyPair, String, String) {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer};
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
+    issuer: Option<&(CertificateParams, KeyPair)>,
+) -> (CertificateParams, KeyPair, String, String) {
+    let key = KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
     // PKCS #8 of a key of 2048 bits is 26 bytes before that of PKCS #1.
     let pkcs1 = STANDARD.encode(&key.serialized_der()[26..]);
     let key_pem = format!("-----BEGIN RSA PRIVATE KEY-----\n{pkcs1}\n-----END RSA PRIVATE KEY-----\n");
@@ -235,7 +250,6 @@ fn peers(
             params.signed_by(&key, &Issuer::from_params(of, with)).unwrap().pem()
         }
     };
-    assert!(!key.der_bytes().is_empty());
     (params, key, pem, key_pem)
 }
 
