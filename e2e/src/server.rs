@@ -259,7 +259,7 @@ distributor:
   receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{otlp_grpc}'}}, http: {{endpoint: '127.0.0.1:{otlp_http}'}}}}}}}}
   max_attribute_bytes: 1000000
 memberlist: {members}
-{log}{querier}query_frontend: {{traceql_strict: true, search: {{whole_traces: true, max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
+{log}{querier}query_frontend: {{traceql_strict: true, search: {{max_duration: 0s, max_result_limit: 0, max_spans_per_span_set: 0}}}}
 compactor: {{compaction: {{block_retention: {retention}, compacted_block_retention: {grace}, compaction_cycle: {cycle}}}}}
 storage:
   trace:

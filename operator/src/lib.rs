@@ -5,6 +5,7 @@
 pub mod api;
 mod apply;
 mod build;
+pub mod certificates;
 mod compare;
 mod controller;
 mod dereference;

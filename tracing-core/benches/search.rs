@@ -21,7 +21,7 @@ use tracing_core::{
     engine::{Combiner, Engine, SearchLimits, SearchPart},
     model::{BlockId, Tenant, TraceId},
     store::{Stage, Store, StoreOptions},
-    table::{SpanTable, TableBuilder},
+    table::{Projection, SpanTable, TableBuilder},
     traceql::{Order, Plan, parse},
     wire::otlp,
 };
@@ -169,7 +169,10 @@ async fn lookups(engine: &Arc<Engine>, metas: &[Arc<Meta>]) {
     let mut times = Vec::new();
     for id in ids.iter().step_by((ids.len() / 300).max(1)) {
         let (wall, before) = (Instant::now(), cpu());
-        let found = engine.find_trace(&Tenant::single(), *id, metas).await.expect("whole blocks");
+        let found = engine
+            .find_trace(&Tenant::single(), *id, metas, &Projection::Everything)
+            .await
+            .expect("whole blocks");
         assert!(!found.is_empty(), "{id} is in a block");
         times.push((wall.elapsed(), cpu().saturating_sub(before)));
     }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod cluster;
+mod encryption;
 mod graph;
 mod health;
 mod metrics;
@@ -41,6 +42,7 @@ use crate::{
     overrides::Overrides,
     receiver::Receivers,
     server::{Bound, Server},
+    tls::Acceptor,
 };
 
 /// The version of this software.
@@ -60,6 +62,7 @@ pub struct App {
     receivers: Option<Receivers>,
     http: Server,
     grpc: Server,
+    internal: Option<Server>,
     end: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -93,13 +96,7 @@ pub fn configuration(line: &CommandLine) -> anyhow::Result<Loaded<Config>> {
 pub fn check(config: &Config) -> anyhow::Result<Target> {
     let target = Target::parse(config.target())?;
     crate::compactor::CompactorOptions::of(config)?;
-    for (key, tls) in [
-        ("server.http_tls_config", &config.server.http_tls_config),
-        ("server.grpc_tls_config", &config.server.grpc_tls_config),
-    ] {
-        let set = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-        anyhow::ensure!(!set(&tls.cert) && !set(&tls.cert_file), "{key}: TLS is not served yet");
-    }
+    encryption::Wanted::of(config, &target)?;
     Ok(target)
 }
 
@@ -117,15 +114,15 @@ impl Routes {
     }
 
     fn router(&self) -> Router {
-        let routes = self.clone();
-        let answer = async move |request: Request| -> Response {
-            let router = Router::clone(&routes.0.load());
-            match router.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            }
-        };
-        Router::new().fallback(answer)
+        Router::new().fallback(Self::answer).with_state(self.clone())
+    }
+
+    async fn answer(state: axum::extract::State<Self>, request: Request) -> Response {
+        let router = Router::clone(&state.0.0.load());
+        match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
     }
 }
 
@@ -142,21 +139,24 @@ impl App {
         let target = check(&config)?;
         let config = Arc::new(config);
         let health = Arc::new(Health::default());
-        let http_routes = Routes::new(admin::early(Arc::clone(&health)));
-        let http =
-            Bound::open("http server", &config.server.http_listen()).await?.serve(http_routes.router());
-        let grpc = Bound::open("grpc server", &config.server.grpc_listen()).await?;
         let mut registry = Registry::default();
         metrics::register_process(&mut registry);
         let requests = metrics::Requests::register(&mut registry);
         let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let wanted = encryption::Wanted::of(&config, &target)?;
+        let tls = wanted.open(&mut registry, &tasks, &stop)?;
+        let http_routes = Routes::new(admin::early(Arc::clone(&health)));
+        let http = Bound::open("http server", &config.server.http_listen()).await?.secured(tls.http.clone());
+        let http = http.serve(http_routes.router());
+        let grpc = Bound::open("grpc server", &config.server.grpc_listen()).await?.secured(tls.grpc.clone());
+        let internal = internal(&config, tls.internal.clone(), &http_routes).await?;
 
         let overrides = Overrides::open(&config.overrides, &mut registry)?;
         let period = config.overrides.per_tenant_override_period.unwrap_or(OVERRIDES_PERIOD);
         tasks.spawn(Arc::clone(&overrides).watch(period.get(), stop.clone()));
         let options = cluster::options(&config, &target, grpc.address())?;
         let address = options.grpc;
-        let membership = Membership::start(options).await.context("memberlist")?;
+        let membership = Membership::encrypted(options, tls.gossip.clone()).await.context("memberlist")?;
         let mut graph = Graph {
             config: Arc::clone(&config),
             target,
@@ -165,6 +165,7 @@ impl App {
             membership: Arc::clone(&membership),
             overrides: Arc::clone(&overrides),
             address,
+            tls,
             stop: stop.clone(),
             tasks: tasks.clone(),
             checks: Vec::new(),
@@ -193,7 +194,7 @@ impl App {
             health.set(role.name(), Phase::Running);
         }
         health.set_checks(checks, notes);
-        Ok(Self { health, config, membership, ingester, receivers, http, grpc, end, stop, tasks })
+        Ok(Self { health, config, membership, ingester, receivers, http, grpc, internal, end, stop, tasks })
     }
 
     /// Where the HTTP API is.
@@ -204,6 +205,11 @@ impl App {
     /// Where the roles reach each other.
     pub fn grpc(&self) -> SocketAddr {
         self.grpc.address()
+    }
+
+    /// Where `/ready` is answered to those who have no certificate.
+    pub fn internal(&self) -> Option<SocketAddr> {
+        self.internal.as_ref().map(Server::address)
     }
 
     /// Where spans come in, by receiver.
@@ -243,13 +249,30 @@ impl App {
             tracing::warn!(?status, "not everything was uploaded in time; the next start goes on with it");
         }
         self.membership.leave().await;
-        tokio::join!(self.http.stop(), self.grpc.stop());
+        let internal = async {
+            if let Some(internal) = &self.internal {
+                internal.stop().await;
+            }
+        };
+        tokio::join!(self.http.stop(), self.grpc.stop(), internal);
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
             tracing::warn!(open = self.tasks.len(), "tasks did not end in time");
         }
     }
+}
+
+/// The listener for probes: what the HTTP API answers at `/ready`, and nothing else.
+async fn internal(
+    config: &Config,
+    tls: Option<Arc<Acceptor>>,
+    routes: &Routes,
+) -> anyhow::Result<Option<Server>> {
+    let Some(address) = config.internal_server.listen() else { return Ok(None) };
+    let bound = Bound::open("internal server", &address).await?.secured(tls);
+    let probes = Router::new().route("/ready", axum::routing::get(Routes::answer)).with_state(routes.clone());
+    Ok(Some(bound.serve(probes)))
 }
 
 async fn unknown_method(request: Request) -> Response {

@@ -31,6 +31,7 @@ pub use service::PushService;
 use crate::{
     membership::{Member, Membership, Role, State},
     overrides::Overrides,
+    tls::Connector,
 };
 use channels::Channels;
 use metrics::Metrics;
@@ -110,19 +111,20 @@ impl std::fmt::Debug for Distributor {
 }
 
 impl Distributor {
-    /// `local` is the ingester of this process, where there is one.
+    /// `local` is the ingester of this process, where there is one; `tls` is how the others are reached.
     pub fn new(
         config: &vivace_config::Distributor,
         membership: Arc<Membership>,
         local: Option<Arc<dyn Keeper>>,
         overrides: Arc<Overrides>,
+        tls: Option<Arc<Connector>>,
         registry: &mut Registry,
     ) -> Arc<Self> {
         let retry_after = config.retry_after_on_resource_exhausted;
         Arc::new(Self {
             membership,
             local,
-            channels: Channels::default(),
+            channels: Channels::new(tls),
             overrides,
             rates: Rates::new(retry_after.map(vivace_config::Duration::get)),
             metrics: Metrics::register(registry),

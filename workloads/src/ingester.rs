@@ -50,7 +50,7 @@ use tracing_core::{
     engine::{Combiner, Engine, EngineError, SearchLimits, SearchPart},
     model::{Tenant, TraceId},
     store::{Stage, Store, StoreError},
-    table::LiveView,
+    table::{LiveView, Projection},
     traceql::Plan,
     wal::{Disk, DiskOptions, Log, LogOptions, Logs, Record},
     wire::otlp::TraceSlice,
@@ -260,7 +260,7 @@ impl Ingester {
     pub async fn find_trace(&self, tenant: &Tenant, id: TraceId) -> Result<LiveTrace, EngineError> {
         let seen = self.inner.state.see(tenant);
         let metas: Vec<_> = seen.staged.iter().map(|staged| staged.meta.clone()).collect();
-        let mut parts = self.inner.engine.find_trace(tenant, id, &metas).await?;
+        let mut parts = self.inner.engine.find_trace(tenant, id, &metas, &Projection::Everything).await?;
         // A head's shard may be decoding, which is why this does not run here.
         let heads = seen.heads;
         let live = spawn_blocking(move || heads.iter().flat_map(|head| head.find(id)).collect::<Vec<_>>());

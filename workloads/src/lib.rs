@@ -18,4 +18,5 @@ pub mod receiver;
 pub mod rpc;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod writing;

@@ -13,8 +13,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Memory that is free goes back to the system soon, and in the background.
 #[expect(unsafe_code, reason = "jemalloc reads its settings from a symbol of this name")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static MALLOC_CONF: &[u8; 86] =
-    b"background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0,narenas:4,abort_conf:true\0";
+pub static MALLOC_CONF: &[u8; 85] =
+    b"background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2,abort_conf:true\0";
 
 fn main() -> ExitCode {
     let begin = Instant::now();

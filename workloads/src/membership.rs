@@ -15,6 +15,7 @@ use tokio::sync::watch;
 pub use address::advertised_ip;
 pub use member::{Member, Role, State, View};
 
+use crate::tls;
 use gossip::Gossip;
 
 /// How a process presents itself, and where it looks for others.
@@ -60,11 +61,19 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Joins, as [`State::Joining`].
+    /// Joins, as [`State::Joining`], in plain text.
     ///
     /// # Errors
     /// When the port for gossip cannot be opened. Seeds that do not answer are no error: they are tried again.
     pub async fn start(options: Options) -> Result<Arc<Self>, MembershipError> {
+        Self::encrypted(options, None).await
+    }
+
+    /// Joins, as [`Membership::start`] does; gossip goes over TLS where `tls` says how.
+    ///
+    /// # Errors
+    /// As [`Membership::start`].
+    pub async fn encrypted(options: Options, tls: Option<tls::Gossip>) -> Result<Arc<Self>, MembershipError> {
         let own = Member {
             id: options.id.clone(),
             roles: options.roles.clone(),
@@ -78,7 +87,7 @@ impl Membership {
         let gossip = if options.join.is_empty() {
             None
         } else {
-            Some(Gossip::start(&options, &own, set.clone()).await?)
+            Some(Gossip::start(&options, &own, set.clone(), tls).await?)
         };
         Ok(Arc::new(Self { own: std::sync::Mutex::new(own), view, set, gossip }))
     }

@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tracing_core::{
     engine::{Engine, EngineError},
     model::Tenant,
+    table::{Projection, evaluate},
 };
 use vivace_config::Config;
 
 use crate::{
-    frontend::{Failure, FailureKind, Found, Recent, Work},
+    frontend::{Failure, FailureKind, Found, Recent, Search, Work},
     ingester::Ingester,
     membership::Membership,
+    tls::Connector,
 };
 use ingesters::Ingesters;
 use metrics::Metrics;
@@ -35,10 +37,14 @@ pub struct QuerierOptions {
     pub frontend_address: Option<String>,
     /// How often that name is looked up.
     pub dns_lookup_every: Duration,
+    /// TLS to ingesters of other processes, where it is spoken,
+    pub to_ingesters: Option<Arc<Connector>>,
+    /// and to frontends of other processes.
+    pub to_frontends: Option<Arc<Connector>>,
 }
 
 impl QuerierOptions {
-    /// As the configuration says, with Tempo's defaults.
+    /// As the configuration says, with Tempo's defaults, and without TLS.
     pub fn of(config: &Config, id: String) -> Self {
         let worker = &config.querier.frontend_worker;
         let lookup = worker.dns_lookup_duration.unwrap_or(vivace_config::Duration::from_secs(3));
@@ -47,6 +53,8 @@ impl QuerierOptions {
             max_concurrent: config.querier.max_concurrent_queries().max(1) as usize,
             frontend_address: config.querier.frontend_address().map(str::to_owned),
             dns_lookup_every: lookup.get().max(Duration::from_millis(100)),
+            to_ingesters: None,
+            to_frontends: None,
         }
     }
 }
@@ -71,7 +79,8 @@ impl Querier {
         registry: &mut Registry,
     ) -> Arc<Self> {
         let metrics = Metrics::register(registry);
-        Arc::new(Self { options, engine, ingesters: Ingesters::new(local, membership), metrics })
+        let ingesters = Ingesters::new(local, membership, options.to_ingesters.clone());
+        Arc::new(Self { options, engine, ingesters, metrics })
     }
 
     /// Answers one job. Ends early, with [`FailureKind::Cancelled`], when `cancel` says so.
@@ -100,11 +109,13 @@ impl Querier {
                     .await;
                 Ok(Found::Search { part: found.map_err(|error| failure(&error))?, recent: Recent::default() })
             }
-            Work::FindInBlocks { id, metas, holding } => {
+            Work::FindInBlocks { id, metas, holding, search } => {
+                let of_search = |search: &Arc<Search>| evaluate::whole(&search.plan);
+                let projection = search.as_ref().map_or(Projection::Everything, of_search);
                 let parts = if *holding {
-                    self.engine.read_trace(*id, metas).await
+                    self.engine.read_trace(*id, metas, &projection).await
                 } else {
-                    self.engine.find_trace(tenant, *id, metas).await
+                    self.engine.find_trace(tenant, *id, metas, &projection).await
                 };
                 let parts = parts.map_err(|error| failure(&error))?;
                 Ok(Found::Trace { parts, recent: Recent::default() })

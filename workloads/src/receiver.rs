@@ -20,7 +20,8 @@ use vivace_config::{OtlpGrpc, OtlpHttp};
 
 use crate::{
     distributor::{Accepted, Distributor, Refusal},
-    server::{Server, ServerError},
+    server::{Bound, Server, ServerError},
+    tls::Acceptor,
 };
 use metrics::Metrics;
 
@@ -61,6 +62,15 @@ pub struct Receivers {
     pub http: Option<Server>,
 }
 
+/// TLS of the receivers, where it is spoken.
+#[derive(Clone, Debug, Default)]
+pub struct Encryption {
+    /// Of OTLP over gRPC.
+    pub grpc: Option<Arc<Acceptor>>,
+    /// Of OTLP over HTTP.
+    pub http: Option<Arc<Acceptor>>,
+}
+
 /// KiB of requests, as they came, that all receivers hold at once; more have to wait,
 const HELD: usize = 128 << 10;
 /// for so long, and are refused then.
@@ -80,9 +90,10 @@ impl Receivers {
     /// Opens what the configuration names; with no receiver named, OTLP over gRPC and HTTP.
     ///
     /// # Errors
-    /// When a port cannot be opened, or a setting asks for what is not served.
+    /// When a port cannot be opened.
     pub async fn start(
         config: &vivace_config::Receivers,
+        tls: Encryption,
         tenancy: Tenancy,
         distributor: Arc<Distributor>,
         registry: &mut Registry,
@@ -96,17 +107,17 @@ impl Receivers {
         let (grpc, http) = wanted(config);
         let grpc = match grpc {
             Some(config) => {
-                no_tls("distributor.receivers.otlp.protocols.grpc.tls", &config.tls)?;
                 let router = grpc::router(Arc::clone(&intake), config.message_bytes());
-                Some(Server::start("otlp grpc receiver", &config.endpoint(), router).await?)
+                let bound = Bound::open("otlp grpc receiver", &config.endpoint()).await?;
+                Some(bound.secured(tls.grpc).serve(router))
             }
             None => None,
         };
         let http = match http {
             Some(config) => {
-                no_tls("distributor.receivers.otlp.protocols.http.tls", &config.tls)?;
                 let router = http::router(intake, &config);
-                Some(Server::start("otlp http receiver", &config.endpoint(), router).await?)
+                let bound = Bound::open("otlp http receiver", &config.endpoint()).await?;
+                Some(bound.secured(tls.http).serve(router))
             }
             None => None,
         };
@@ -153,12 +164,6 @@ fn wanted(config: &vivace_config::Receivers) -> (Option<OtlpGrpc>, Option<OtlpHt
         None if any.iter().any(|receiver| receiver.as_ref().is_some()) => (None, None),
         None => (Some(OtlpGrpc::default()), Some(OtlpHttp::default())),
     }
-}
-
-/// Plain text where encryption is asked for would be worse than no start.
-fn no_tls(key: &str, tls: &vivace_config::Opaque) -> Result<(), ServerError> {
-    let empty = tls.is_null() || tls.as_object().is_some_and(serde_json::Map::is_empty);
-    if empty { Ok(()) } else { Err(ServerError::NotServed { key: key.to_owned(), what: "TLS" }) }
 }
 
 impl Intake {

@@ -53,10 +53,12 @@ pub(crate) fn job(id: u64, job: &Job, timeout: Duration) -> v1::Job {
             limits: Some(wire_limits(search.limits)),
             ingester: ingester.grpc.to_string(),
         }),
-        Work::FindInBlocks { id, metas, holding } => WireWork::FindInBlocks(v1::FindInBlocks {
+        Work::FindInBlocks { id, metas, holding, search } => WireWork::FindInBlocks(v1::FindInBlocks {
             trace_id: bytes_of(*id),
             metas: wire_metas(metas),
             holding: *holding,
+            query: search.as_ref().map(|search| wire_query(&search.form)),
+            limits: search.as_ref().map(|search| wire_limits(search.limits)),
         }),
         Work::FindLive { id, ingester } => {
             WireWork::FindLive(v1::FindLive { trace_id: bytes_of(*id), ingester: ingester.grpc.to_string() })
@@ -80,8 +82,9 @@ pub(crate) fn work(job: v1::Job) -> Result<(Tenant, Work), MessageError> {
         WireWork::SearchLive(v1::SearchLive { query, limits, ingester }) => {
             Work::SearchLive { search: search(query, limits)?, ingester: address(ingester)? }
         }
-        WireWork::FindInBlocks(v1::FindInBlocks { trace_id, metas: blocks, holding }) => {
-            Work::FindInBlocks { id: id(&trace_id)?, metas: metas(&blocks)?, holding }
+        WireWork::FindInBlocks(v1::FindInBlocks { trace_id, metas: blocks, holding, query, limits }) => {
+            let search = query.map(|query| search(Some(query), limits)).transpose()?;
+            Work::FindInBlocks { id: id(&trace_id)?, metas: metas(&blocks)?, holding, search }
         }
         WireWork::FindLive(v1::FindLive { trace_id, ingester }) => {
             Work::FindLive { id: id(&trace_id)?, ingester: address(ingester)? }

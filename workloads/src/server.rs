@@ -1,5 +1,5 @@
-//! A listener for HTTP/1 and HTTP/2 (without TLS, by prior knowledge), as which every port of the process is
-//! served. IO.
+//! A listener for HTTP/1 and HTTP/2, as which every port of the process is served: over TLS where it is asked for,
+//! and by prior knowledge where it is not. IO.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -9,8 +9,13 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::tls::Acceptor;
 
 /// Bytes that a client may send ahead on one stream: a large batch without waiting for us.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -36,14 +41,6 @@ pub enum ServerError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A setting that is understood and not implemented; to go on without it would not be what is asked for.
-    #[error("{key}: {what} is not served yet")]
-    NotServed {
-        /// The setting.
-        key: String,
-        /// What it asks for.
-        what: &'static str,
-    },
 }
 
 /// An open port.
@@ -61,6 +58,7 @@ pub struct Bound {
     name: &'static str,
     address: SocketAddr,
     listener: TcpListener,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Bound {
@@ -72,7 +70,7 @@ impl Bound {
         let wrong = |source| ServerError::Bind { name, address: address.to_owned(), source };
         let listener = TcpListener::bind(address).await.map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
-        Ok(Self { name, address, listener })
+        Ok(Self { name, address, listener, tls: None })
     }
 
     /// Where it listens.
@@ -80,12 +78,19 @@ impl Bound {
         self.address
     }
 
+    /// Speaks TLS there, where `tls` says how.
+    #[must_use]
+    pub fn secured(self, tls: Option<Arc<Acceptor>>) -> Self {
+        Self { tls, ..self }
+    }
+
     /// Serves `router` there.
     pub fn serve(self, router: Router) -> Server {
-        let Self { name, address, listener } = self;
+        let Self { name, address, listener, tls } = self;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let server = Server { name, address, stop: stop.clone(), tasks: tasks.clone() };
-        tasks.spawn(accept(name, listener, router, stop, tasks.clone()));
+        let door = Door { builder: builder(), router, tls, stop, tasks: tasks.clone() };
+        tasks.spawn(accept(name, listener, Arc::new(door)));
         server
     }
 }
@@ -119,23 +124,25 @@ impl Server {
     }
 }
 
-async fn accept(
-    name: &'static str,
-    listener: TcpListener,
+/// What every connection of a listener needs.
+struct Door {
+    builder: auto::Builder<TokioExecutor>,
     router: Router,
+    tls: Option<Arc<Acceptor>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-) {
-    let builder = Arc::new(builder());
+}
+
+async fn accept(name: &'static str, listener: TcpListener, door: Arc<Door>) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = door.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(connection(stream, Arc::clone(&builder), router.clone(), stop.clone()));
+                door.tasks.spawn(Arc::clone(&door).connection(stream));
             }
             Err(error) => {
                 // Out of file descriptors, most likely: connections that end give some back.
@@ -160,22 +167,31 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn connection(
-    stream: TcpStream,
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    router: Router,
-    stop: CancellationToken,
-) {
-    let service = TowerToHyperService::new(router);
-    let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let outcome = tokio::select! {
-        outcome = served.as_mut() => outcome,
-        () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+impl Door {
+    async fn connection(self: Arc<Self>, stream: TcpStream) {
+        let Some(tls) = &self.tls else { return self.serve(stream).await };
+        let handshake = tokio::select! {
+            () = self.stop.cancelled() => return,
+            handshake = tls.accept(stream) => handshake,
+        };
+        // Who was refused, and why, was said there.
+        if let Ok(stream) = handshake {
+            self.serve(stream).await;
         }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(error, "a connection ended badly");
+    }
+
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let service = TowerToHyperService::new(self.router.clone());
+        let mut served = pin!(self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let outcome = tokio::select! {
+            outcome = served.as_mut() => outcome,
+            () = self.stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                served.await
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(error, "a connection ended badly");
+        }
     }
 }

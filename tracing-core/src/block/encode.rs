@@ -173,6 +173,7 @@ pub(crate) fn delta<T: Delta>(out: &mut Vec<u8>, values: &[T]) {
         return out.push(0);
     };
     put_varint(out, zigzag(first.widen()));
+    let everywhere = small_range(values);
     let mut last = first;
     let mut deltas = Vec::with_capacity(BLOCK);
     for block in rest.chunks(BLOCK) {
@@ -181,8 +182,8 @@ pub(crate) fn delta<T: Delta>(out: &mut Vec<u8>, values: &[T]) {
             deltas.push(value.diff(last));
             last = value;
         }
-        let least = deltas.iter().copied().reduce(|a, b| if b.less(a) { b } else { a });
-        let Some(least) = least else { continue };
+        let least = || deltas.iter().copied().reduce(|a, b| if b.less(a) { b } else { a });
+        let Some(least) = everywhere.or_else(least) else { continue };
         put_varint(out, zigzag(least.widen()));
         let widths = out.len();
         out.extend_from_slice(&[0; MINIBLOCKS]);
@@ -190,13 +191,24 @@ pub(crate) fn delta<T: Delta>(out: &mut Vec<u8>, values: &[T]) {
             let most = mini.iter().fold(0, |most, delta| most | delta.above(least));
             let width = (u64::BITS - most.leading_zeros()) as u8;
             // Whole bytes compress better than what lies across them.
-            let width = if width > 2 { width.next_multiple_of(8) } else { width };
+            let width = width.next_multiple_of(8);
             if let Some(byte) = out.get_mut(widths + at) {
                 *byte = width;
             }
             bit_pack_wide(out, mini, least, width);
         }
     }
+}
+
+/// The least difference of neighbours, where all differences are within one byte of it: counted from it in every block, equal
+/// differences are equal bytes throughout, and compress.
+fn small_range<T: Delta>(values: &[T]) -> Option<T> {
+    let mut diffs = values.windows(2).map(|pair| pair[1].diff(pair[0]));
+    let first = diffs.next()?;
+    let (least, most) = diffs.fold((first, first), |(least, most), diff| {
+        (if diff.less(least) { diff } else { least }, if most.less(diff) { diff } else { most })
+    });
+    (most.above(least) < 1 << 8).then_some(least)
 }
 
 /// One miniblock, filled up with zeros.

@@ -18,7 +18,8 @@ pub struct Dictionary {
 impl Dictionary {
     /// Reads a decompressed dictionary page of `count` byte arrays.
     pub(crate) fn read(page: Bytes, count: usize) -> Result<Self, BlockError> {
-        let mut starts = Vec::new();
+        // Not more than the page has room for, whatever its header says.
+        let mut starts = Vec::with_capacity(count.min(page.len() / 4));
         decode::plain_bytes(&page, 0..count, |start, _| starts.push(start as u32))?;
         Ok(Self { page, starts })
     }

@@ -29,6 +29,9 @@ pub enum BlockError {
         /// How many are read at most.
         limit: u64,
     },
+    /// Whoever waited for it is gone (see [`Stop`](super::Stop)).
+    #[error("reading was stopped")]
+    Stopped,
     /// meta.json that cannot be read.
     #[error("meta.json cannot be read")]
     Meta(#[source] serde_json::Error),

@@ -11,6 +11,7 @@ use super::{
     BlockError, decode, encode,
     entries::{Dictionary, Entries},
     footer::Codec,
+    scan::Stop,
     schema::{Kind, Spec},
     thrift::{Fields, Reader, Wire},
 };
@@ -125,6 +126,7 @@ pub(crate) struct Pages<'a> {
     rows: Option<Range<u64>>,
     /// Rows that began in the pages so far.
     begun: u64,
+    stop: Option<&'a Stop>,
 }
 
 /// What is wanted of a page.
@@ -145,12 +147,17 @@ impl<'a> Pages<'a> {
             _ => Values::Numbers(Vec::new()),
         };
         let column = Column { values: values_of, ..Column::default() };
-        Self { spec, codec, column, budget: values, rows: None, begun: 0 }
+        Self { spec, codec, column, budget: values, rows: None, begun: 0, stop: None }
     }
 
     /// Only these rows, counted from the first of the first page that is read.
     pub(crate) fn only(self, rows: Range<u64>) -> Self {
         Self { rows: Some(rows), ..self }
+    }
+
+    /// Ends between two pages when it is told to.
+    pub(crate) fn until(self, stop: &'a Stop) -> Self {
+        Self { stop: Some(stop), ..self }
     }
 
     /// With the column's dictionary, whose page is then not among those that are read.
@@ -179,6 +186,9 @@ impl<'a> Pages<'a> {
     fn read_all(&mut self, bytes: &Bytes) -> Result<(), BlockError> {
         let mut at = 0;
         while at < bytes.len() {
+            if self.stop.is_some_and(Stop::is_told) {
+                return Err(BlockError::Stopped);
+            }
             let mut reader = Reader::new(bytes.get(at..).unwrap_or_default(), "page header");
             let header = header(&mut reader)?;
             let start = bytes.len() - reader.remaining();

@@ -7,6 +7,7 @@
 
 mod assemble;
 mod attributes;
+mod stop;
 mod task;
 mod wanted;
 
@@ -30,6 +31,7 @@ use crate::{
     table::{Projection, SpanTable},
 };
 use assemble::Assembly;
+pub use stop::{Stop, StopOnDrop};
 pub use task::{Decoded, Task};
 use wanted::Wanted;
 
@@ -64,6 +66,7 @@ pub struct Scan {
     known: BTreeMap<u64, Arc<Dictionary>>,
     /// Columns of the present row group that were decoded elsewhere.
     decoded: BTreeMap<Leaf, Column>,
+    stop: Stop,
 }
 
 /// Dictionaries of one block's columns, kept from scan to scan by whoever drives them: one that is as large as the
@@ -139,13 +142,20 @@ impl Scan {
         let wanted = Wanted::new(projection);
         let (held, known, decoded) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (target, window, stage, dictionaries) = (None, None, Stage::Rows, None);
-        Ok(Self { footer, wanted, groups, target, window, stage, held, dictionaries, known, decoded })
+        let stop = Stop::default();
+        Ok(Self { footer, wanted, groups, target, window, stage, held, dictionaries, known, decoded, stop })
     }
 
     /// Where only some rows are read: with dictionaries that are at hand, and keeping those that are not.
     #[must_use]
     pub fn with_dictionaries(self, dictionaries: Arc<dyn Dictionaries>) -> Self {
         Self { dictionaries: Some(dictionaries), ..self }
+    }
+
+    /// Ends with [`BlockError::Stopped`] at the next page when it is told to.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// Reads what `projection` wants of the traces `rows` of one row group, counted from its first; what the
@@ -170,8 +180,21 @@ impl Scan {
     /// # Errors
     /// As [`Scan::new`].
     pub fn trace(meta: &Meta, footer: Arc<Footer>, id: TraceId) -> Result<Self, BlockError> {
+        Self::excerpt(meta, footer, id, Projection::Everything)
+    }
+
+    /// As [`Scan::trace`], but only what `projection` wants of the trace.
+    ///
+    /// # Errors
+    /// As [`Scan::new`].
+    pub fn excerpt(
+        meta: &Meta,
+        footer: Arc<Footer>,
+        id: TraceId,
+        projection: Projection,
+    ) -> Result<Self, BlockError> {
         let all = 0..footer.row_groups();
-        Ok(Self { target: Some(id), ..Self::new(meta, footer, all, Projection::Everything)? })
+        Ok(Self { target: Some(id), ..Self::new(meta, footer, all, projection)? })
     }
 
     /// What to do next.
@@ -475,7 +498,8 @@ impl Scan {
         let Pick { leaf, pieces, rows, dictionary } = pick;
         let pages = pieces.iter().map(|piece| self.bytes(piece)).collect::<Result<_, _>>()?;
         let (footer, keeper) = (Arc::clone(&self.footer), self.dictionaries.clone());
-        Ok(Task { footer, group: self.groups.start, leaf, pages, rows, dictionary, keeper })
+        let (group, stop) = (self.groups.start, self.stop.clone());
+        Ok(Task { footer, group, leaf, pages, rows, dictionary, keeper, stop })
     }
 
     /// Those of `ranges` that were not handed over yet, in the file's order.

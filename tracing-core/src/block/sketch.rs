@@ -9,6 +9,7 @@
 //! (varint), the body compressed with zstd. The body: numbers as varints and texts with their length before
 //! them, in the order of [`encoding`].
 
+mod column;
 mod encoding;
 mod filter;
 mod gather;

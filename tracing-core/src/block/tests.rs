@@ -121,6 +121,19 @@ fn a_lookup_asks_for_a_small_part_of_the_block() {
 }
 
 #[test]
+fn a_scan_that_nobody_waits_for_decodes_no_further_page() {
+    let block = block(&many(500, 3), u64::MAX, 1000);
+    let stop = Stop::default();
+    let scan = |stop: &Stop| {
+        let scan = Scan::new(&block.written.meta, Arc::clone(&block.footer), 0..1, Projection::Everything);
+        drive(scan.unwrap().until(stop.clone()), &block.data)
+    };
+    assert_eq!(scan(&stop).unwrap().0.len(), 1);
+    drop(stop.on_drop());
+    assert!(matches!(scan(&stop), Err(BlockError::Stopped)));
+}
+
+#[test]
 fn a_search_for_an_absent_key_asks_for_no_values() {
     let traces = many(500, 3);
     let block = block(&traces, u64::MAX, 1000);

@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::pieces::Group;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
-use crate::block::{Decoded, Meta, Scan, Step, Task};
+use crate::block::{Decoded, Meta, Scan, Step, Stop, Task};
 use crate::model::TraceId;
 use crate::store::DATA;
 use crate::table::evaluate::{self, Matches, TraceHit};
-use crate::table::{PieceOf, SpanTable, View};
+use crate::table::{PieceOf, Projection, SpanTable, View};
 use crate::traceql::Plan;
 
 impl Engine {
@@ -67,7 +67,11 @@ impl Engine {
             if !self.bloom(meta, id).await? {
                 continue;
             }
-            let Some((table, inspected_bytes)) = self.trace_of_block(meta, id).await? else { continue };
+            let Some((table, inspected_bytes)) =
+                self.trace_of_block(meta, id, Projection::Everything).await?
+            else {
+                continue;
+            };
             let plan = Arc::clone(plan);
             let search = move || {
                 let matches = evaluate::search(&plan, &table, None, limits.window);
@@ -121,13 +125,16 @@ impl Engine {
         Ok(combiner.finish())
     }
 
-    /// Runs a scan to its next table, and counts the bytes it takes.
+    /// Runs a scan to its next table, and counts the bytes it takes. Whoever drops this stops what runs for it, too.
     pub(super) async fn drive(
         &self,
         meta: &Meta,
         mut scan: Scan,
         bytes: &mut u64,
     ) -> Result<Option<SpanTable>, EngineError> {
+        let stop = Stop::default();
+        let _gone = stop.on_drop();
+        scan = scan.until(stop);
         loop {
             let stepped = move || {
                 let tasks = scan.tasks();
@@ -185,6 +192,9 @@ async fn search_group<'a>(
     plan: &Arc<Plan>,
     limits: SearchLimits,
 ) -> Result<(Group<'a>, Matches), EngineError> {
+    if group.is_ruled_out(&wanted, plan) {
+        return Ok((group, Matches::default()));
+    }
     let Some(pieces) = group.pieces(wanted).await? else { return Ok((group, Matches::default())) };
     let plan = Arc::clone(plan);
     let search = move || {

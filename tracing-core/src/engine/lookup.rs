@@ -1,6 +1,7 @@
 //! One trace out of many blocks: the filter over trace ids says which hold it, of blocks that it does not name
 //! their Bloom filters; the page index of the ids says where.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,15 +11,16 @@ use super::{Engine, EngineError};
 use crate::{
     block::{Meta, Scan},
     model::{Tenant, TraceId},
-    table::{SpanTable, render},
+    store::cache::{Key, Role, Weigh},
+    table::{Projection, SpanTable, render},
 };
 
 /// Blocks that one lookup reads at the same time.
 const CONCURRENT_BLOCKS: usize = 16;
 
 impl Engine {
-    /// What `metas`, blocks of `tenant`, hold of the trace `id`: a TracesData of each block that holds some
-    /// of it, in no order.
+    /// What `metas`, blocks of `tenant`, hold of the trace `id`, as far as `projection` wants it: a TracesData of each
+    /// block that holds some of it, in no order.
     ///
     /// # Errors
     /// Whatever keeps one of the blocks from being read: an answer without it could lack spans.
@@ -27,11 +29,14 @@ impl Engine {
         tenant: &Tenant,
         id: TraceId,
         metas: &[Arc<Meta>],
+        projection: &Projection,
     ) -> Result<Vec<Bytes>, EngineError> {
         let narrowed = self.store.narrow(tenant, &[id], metas).await;
         // Boxed one by one: a closure over borrowed metas would keep this future from being `Send`.
-        let unknown = narrowed.unknown.into_iter().map(|meta| self.find_in_block(id, meta).boxed());
-        let holding = narrowed.holding.into_iter().map(|meta| self.read_from_block(id, meta).boxed());
+        let unknown =
+            narrowed.unknown.into_iter().map(|meta| self.find_in_block(id, meta, projection).boxed());
+        let holding =
+            narrowed.holding.into_iter().map(|meta| self.read_from_block(id, meta, projection).boxed());
         all(holding.chain(unknown).collect()).await
     }
 
@@ -40,38 +45,91 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::find_trace`].
-    pub async fn read_trace(&self, id: TraceId, metas: &[Arc<Meta>]) -> Result<Vec<Bytes>, EngineError> {
+    pub async fn read_trace(
+        &self,
+        id: TraceId,
+        metas: &[Arc<Meta>],
+        projection: &Projection,
+    ) -> Result<Vec<Bytes>, EngineError> {
         let mut lookups: Vec<BoxFuture<'_, _>> = Vec::with_capacity(metas.len());
         for meta in metas {
-            lookups.push(self.read_from_block(id, Arc::clone(meta)).boxed());
+            lookups.push(self.read_from_block(id, Arc::clone(meta), projection).boxed());
         }
         all(lookups).await
     }
 
-    async fn find_in_block(&self, id: TraceId, meta: Arc<Meta>) -> Result<Option<Bytes>, EngineError> {
+    async fn find_in_block(
+        &self,
+        id: TraceId,
+        meta: Arc<Meta>,
+        projection: &Projection,
+    ) -> Result<Option<Bytes>, EngineError> {
         if !self.bloom(&meta, id).await? {
             return Ok(None);
         }
-        self.read_from_block(id, meta).await
+        self.read_from_block(id, meta, projection).await
     }
 
-    async fn read_from_block(&self, id: TraceId, meta: Arc<Meta>) -> Result<Option<Bytes>, EngineError> {
-        let Some((table, _)) = self.trace_of_block(&meta, id).await? else { return Ok(None) };
-        Ok(Some(self.pool.run(move || render::otlp(&table, 0)).await?))
+    async fn read_from_block(
+        &self,
+        id: TraceId,
+        meta: Arc<Meta>,
+        projection: &Projection,
+    ) -> Result<Option<Bytes>, EngineError> {
+        // Whoever asks for a trace whole has seen it then; a search is asked again and again.
+        let key = (*projection != Projection::Everything).then(|| excerpt_key(id, &meta, projection));
+        let is_it = |excerpt: &Arc<Excerpt>| excerpt.id == id && excerpt.projection == *projection;
+        if let Some(key) = &key
+            && let Some(excerpt) = self.store.cache().get::<Excerpt>(key).filter(is_it)
+        {
+            return Ok(excerpt.otlp.clone());
+        }
+        let table = self.trace_of_block(&meta, id, projection.clone()).await?;
+        let otlp = match table {
+            None => None,
+            Some((table, _)) => Some(self.pool.run(move || render::otlp(&table, 0)).await?),
+        };
+        if let Some(key) = key {
+            let excerpt = Excerpt { id, projection: projection.clone(), otlp: otlp.clone() };
+            self.store.cache().put(key, Arc::new(excerpt));
+        }
+        Ok(otlp)
     }
 
-    /// A trace of a block, whole, with the number of bytes that were read for it.
+    /// A trace of a block as far as `projection` wants it, with the number of bytes that were read for it.
     pub(super) async fn trace_of_block(
         &self,
         meta: &Arc<Meta>,
         id: TraceId,
+        projection: Projection,
     ) -> Result<Option<(SpanTable, u64)>, EngineError> {
-        let scan = Scan::trace(meta, self.footer(meta).await?, id)?;
+        let scan = Scan::excerpt(meta, self.footer(meta).await?, id, projection)?;
         let scan = scan.with_dictionaries(self.dictionaries(meta.id));
         let mut bytes = 0;
         let table = self.drive(meta, scan, &mut bytes).await?;
         Ok(table.map(|table| (table, bytes)))
     }
+}
+
+/// What a block holds of a trace, of some columns; none where it does not hold it.
+struct Excerpt {
+    id: TraceId,
+    projection: Projection,
+    otlp: Option<Bytes>,
+}
+
+impl Weigh for Excerpt {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.projection.bytes() + self.otlp.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+fn excerpt_key(id: TraceId, meta: &Meta, projection: &Projection) -> Key {
+    let mut hasher = DefaultHasher::new();
+    projection.hash(&mut hasher);
+    let columns = hasher.finish();
+    id.hash(&mut hasher);
+    Key { role: Role::Column, of: meta.id, part: (hasher.finish(), columns) }
 }
 
 /// What some lookups find, a few of them at a time.

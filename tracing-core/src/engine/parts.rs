@@ -53,9 +53,9 @@ struct Kept {
     block: BlockId,
 }
 
-/// Larger dictionaries are not kept, in bytes: those of all columns take ten megabytes a row group, and what searches
-/// keep is worth more.
-const LARGEST: usize = 64 << 10;
+/// Larger dictionaries are not kept, in bytes: our writer makes none, and those of all columns that others make take ten
+/// megabytes a row group, while what searches keep is worth more.
+const LARGEST: usize = 256 << 10;
 
 impl Kept {
     fn key(&self, place: u64) -> Key {

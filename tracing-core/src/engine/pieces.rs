@@ -8,13 +8,30 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::{Engine, EngineError};
-use crate::block::{Footer, Meta, Scan};
+use crate::block::{Footer, Meta, Scan, Sketch};
 use crate::store::cache::{Key, Role, Weigh};
 use crate::table::{Piece, PieceOf, Projection, SpanTable};
+use crate::traceql::Plan;
 
 impl Weigh for Piece {
     fn weight(&self) -> usize {
         self.bytes()
+    }
+}
+
+/// From so many bytes on a sketch is made of an attribute: it is a tenth as large and less, and stays when the piece is
+/// not kept, or gone. What it does not hold need not be looked for in the piece again.
+const HEAVY: usize = 1 << 20;
+
+/// What is known of a piece.
+struct Known {
+    of: PieceOf,
+    sketch: Sketch,
+}
+
+impl Weigh for Known {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.sketch.memory()
     }
 }
 
@@ -27,13 +44,7 @@ struct Shown {
 
 impl Weigh for Shown {
     fn weight(&self) -> usize {
-        let names = match &self.projection {
-            Projection::Everything => 0,
-            Projection::Some { columns, attributes } => {
-                columns.len() + attributes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
-            }
-        };
-        size_of::<Self>() + names + self.table.bytes()
+        size_of::<Self>() + self.projection.bytes() + self.table.bytes()
     }
 }
 
@@ -90,12 +101,36 @@ impl Group<'_> {
         let groups = self.group..self.group + 1;
         let scan = Scan::new(self.meta, Arc::clone(self.footer), groups, projection)?;
         let Some(table) = self.engine.drive(self.meta, scan, &mut self.bytes).await? else { return Ok(None) };
-        for piece in self.engine.pool.run(move || Piece::split(table, missing)).await? {
-            let piece = Arc::new(piece);
-            self.engine.store.cache().put(self.key(piece.of()), Arc::clone(&piece));
+        let split = move || {
+            let pieces = Piece::split(table, missing).into_iter().map(Arc::new);
+            let sketch = |piece: &Piece| {
+                let (level, key, column) = piece.attribute().filter(|_| piece.bytes() > HEAVY)?;
+                Some(Sketch::of_attribute(level, key, column))
+            };
+            pieces.map(|piece| (sketch(&piece), piece)).collect::<Vec<_>>()
+        };
+        for (sketch, piece) in self.engine.pool.run(split).await? {
+            let (key, cache) = (self.key(piece.of()), self.engine.store.cache());
+            if let Some(sketch) = sketch {
+                let known = Known { of: piece.of().clone(), sketch };
+                cache.put(Key { role: Role::Sketch, ..key }, Arc::new(known));
+            }
+            cache.put(key, Arc::clone(&piece));
             found.push(piece);
         }
         Ok(Some(found))
+    }
+
+    /// Whether nothing can match, by what is known of heavy pieces of `wanted`.
+    pub(super) fn is_ruled_out(&self, wanted: &[PieceOf], plan: &Plan) -> bool {
+        wanted.iter().filter(|of| matches!(of, PieceOf::Attribute(..))).any(|of| {
+            let key = Key { role: Role::Sketch, ..self.key(of) };
+            let cache = self.engine.store.cache();
+            cache.holds(&key)
+                && cache
+                    .get::<Known>(&key)
+                    .is_some_and(|known| known.of == *of && !known.sketch.may_match(plan))
+        })
     }
 
     /// A table of one trace of the row group, with what `projection` wants of it.
@@ -104,7 +139,7 @@ impl Group<'_> {
         row: u64,
         projection: &Projection,
     ) -> Result<Option<Arc<SpanTable>>, EngineError> {
-        let key = self.key(&(row, format!("{projection:?}")));
+        let key = self.key(&(row, projection));
         let cache = self.engine.store.cache();
         let is_it = |shown: &Arc<Shown>| shown.row == row && shown.projection == *projection;
         if let Some(shown) = cache.get::<Shown>(&key).filter(is_it) {

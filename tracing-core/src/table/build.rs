@@ -32,7 +32,7 @@ pub struct TableBuilder {
     heads: Heads,
     stage: Stage,
     id: TraceId,
-    drop_duplicates: bool,
+    duplicates: Duplicates,
     tidies: bool,
     scratch: order::Scratch,
     memo: values::Memo,
@@ -57,12 +57,31 @@ struct Group {
     scope: u32,
 }
 
+/// What becomes of a span that came twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duplicates {
+    Keep,
+    /// Of spans equal in every field one stays.
+    DropEqual,
+    /// Of spans equal in what every excerpt has of them.
+    DropAlike,
+}
+
 impl TableBuilder {
     /// An empty table. Of spans that are equal in every field, resource and scope included, one stays:
     /// for lookups and compaction, where parts of a trace come together.
     #[must_use]
     pub fn new() -> Self {
-        Self { drop_duplicates: true, ..Self::keeping_duplicates() }
+        Self { duplicates: Duplicates::DropEqual, ..Self::keeping_duplicates() }
+    }
+
+    /// An empty table for parts of a trace of which not all columns were read (see [`evaluate::whole`]): of spans
+    /// that are equal in id, parent, name, kind, status and times one stays.
+    ///
+    /// [`evaluate::whole`]: super::evaluate::whole
+    #[must_use]
+    pub fn of_excerpts() -> Self {
+        Self { duplicates: Duplicates::DropAlike, ..Self::keeping_duplicates() }
     }
 
     /// An empty table in which a span that came twice stands twice, as in a block that Tempo writes from
@@ -74,7 +93,7 @@ impl TableBuilder {
             heads: Heads::default(),
             stage: Stage::default(),
             id: TraceId::default(),
-            drop_duplicates: false,
+            duplicates: Duplicates::Keep,
             tidies: false,
             scratch: order::Scratch::default(),
             memo: values::Memo::default(),

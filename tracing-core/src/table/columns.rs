@@ -281,7 +281,7 @@ pub enum Column {
 }
 
 /// What a reader wants of a table: the less, the less is fetched and decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Projection {
     /// Every column and every attribute: for lookups and merges.
     Everything,
@@ -292,6 +292,18 @@ pub enum Projection {
         /// Attributes by level and key.
         attributes: Vec<(Level, String)>,
     },
+}
+
+impl Projection {
+    /// Memory held beside the value itself, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Everything => 0,
+            Self::Some { columns, attributes } => {
+                columns.len() + attributes.iter().map(|(_, key)| key.len() + 32).sum::<usize>()
+            }
+        }
+    }
 }
 
 impl Default for Offsets {

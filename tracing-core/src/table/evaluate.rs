@@ -17,7 +17,7 @@ mod tests;
 mod value;
 
 pub use hit::{OwnedValue, ROOT_NOT_RECEIVED, ServiceStats, SpanHit, SpanSet, TimeRange, TraceHit};
-pub use projection::{output, predicate};
+pub use projection::{output, predicate, whole};
 pub(crate) use value::{Datum, compare, satisfies};
 
 use super::{Bitmap, View};

@@ -110,6 +110,14 @@ impl Piece {
         others.into_iter().chain(shape).map(piece).collect()
     }
 
+    /// The values of an attribute, where it is one.
+    pub(crate) fn attribute(&self) -> Option<(Level, &str, &ValueColumn)> {
+        match (&self.of, &self.data) {
+            (PieceOf::Attribute(level, key), Data::Texts(columns)) => Some((*level, key, columns.first()?)),
+            _ => None,
+        }
+    }
+
     /// Memory held, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

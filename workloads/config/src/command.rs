@@ -67,7 +67,7 @@ fn suggest(nearest: Option<&str>) -> String {
 }
 
 /// Flags whose names in Tempo are not the path of the key.
-const ALIASES: [(&str, &str); 12] = [
+const ALIASES: [(&str, &str); 20] = [
     ("auth.enabled", "multitenancy_enabled"),
     ("multitenancy.enabled", "multitenancy_enabled"),
     ("log.format", "server.log_format"),
@@ -80,6 +80,14 @@ const ALIASES: [(&str, &str); 12] = [
     ("reporting.enabled", "usage_report.reporting_enabled"),
     ("storage.trace.s3.session-token", "storage.trace.s3.session_token"),
     ("server.path-prefix", "server.http_path_prefix"),
+    ("server.http-tls-cert-path", "server.http_tls_config.cert_file"),
+    ("server.http-tls-key-path", "server.http_tls_config.key_file"),
+    ("server.http-tls-client-auth", "server.http_tls_config.client_auth_type"),
+    ("server.http-tls-ca-path", "server.http_tls_config.client_ca_file"),
+    ("server.grpc-tls-cert-path", "server.grpc_tls_config.cert_file"),
+    ("server.grpc-tls-key-path", "server.grpc_tls_config.key_file"),
+    ("server.grpc-tls-client-auth", "server.grpc_tls_config.client_auth_type"),
+    ("server.grpc-tls-ca-path", "server.grpc_tls_config.client_ca_file"),
 ];
 
 /// Flags that are accepted because Tempo has them, and that mean nothing here.

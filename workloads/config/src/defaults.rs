@@ -1,7 +1,8 @@
 //! What stands for a key that is not set. Values are Tempo 2.10's, except where it is said.
 
 use crate::{
-    Config, Duration, Ingester, Limits, OtlpGrpc, OtlpHttp, Querier, QueryFrontend, Server, Size, Trace,
+    Config, Duration, GrpcClient, Ingester, InternalServer, Limits, OtlpGrpc, OtlpHttp, Querier,
+    QueryFrontend, Server, Size, Trace,
 };
 
 /// Below the working directory, when no configuration says where: blocks.
@@ -24,6 +25,16 @@ impl Config {
     /// True when tenants come from `X-Scope-OrgID`.
     pub fn multitenant(&self) -> bool {
         self.multitenancy_enabled.or(self.auth_enabled).unwrap_or(false)
+    }
+
+    /// The client by which ingesters are reached, and its key: that of Tempo 3 where it alone asks for TLS.
+    pub fn to_ingesters(&self) -> (&'static str, &GrpcClient) {
+        let (old, new) = (&self.ingester_client, &self.live_store_client);
+        let asks = |client: &GrpcClient| client.tls_enabled == Some(true);
+        if !asks(&old.grpc_client_config) && asks(&new.grpc_client_config) {
+            return ("live_store_client.grpc_client_config", &new.grpc_client_config);
+        }
+        ("ingester_client.grpc_client_config", &old.grpc_client_config)
     }
 }
 
@@ -51,6 +62,14 @@ impl Server {
     /// How long open requests may take after the stop.
     pub fn graceful(&self) -> Duration {
         self.graceful_shutdown_timeout.unwrap_or(Duration::from_secs(30))
+    }
+}
+
+impl InternalServer {
+    /// `host:port`, where it is to listen at all.
+    pub fn listen(&self) -> Option<String> {
+        let address = || listen(self.http_listen_address.as_deref(), self.http_listen_port.unwrap_or(3101));
+        (self.enable == Some(true)).then(address)
     }
 }
 

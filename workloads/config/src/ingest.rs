@@ -1,6 +1,6 @@
 //! `distributor` and `ingester`: the write path.
 
-use crate::{Duration, Opaque, Size, Switch, section::section};
+use crate::{Duration, Opaque, ReceiverTls, Size, Switch, section::section};
 
 section! {
     /// Receivers, and what is done with spans before they go to an ingester.
@@ -52,7 +52,7 @@ section! {
         /// `host:port`; an empty host listens on all addresses.
         endpoint: Option<String>,
         transport: Option<String>,
-        tls: Opaque,
+        tls: ReceiverTls,
         /// Longest message, MiB.
         max_recv_msg_size_mib: Option<u64>,
         max_concurrent_streams: Option<u32>,
@@ -67,7 +67,7 @@ section! {
     OtlpHttp {
         /// `host:port`; an empty host listens on all addresses.
         endpoint: Option<String>,
-        tls: Opaque,
+        tls: ReceiverTls,
         cors: Opaque,
         /// Longest body after decompression, bytes.
         max_request_body_size: Option<Size>,

@@ -21,6 +21,7 @@ mod server;
 mod size;
 mod storage;
 mod switch;
+mod tls;
 mod tree;
 
 pub use command::{CommandLine, FlagError, help};
@@ -45,3 +46,4 @@ pub use server::{Server, ServerTls};
 pub use size::{Size, SizeError};
 pub use storage::{Azure, Block, Gcs, Local, Pool, S3, S3Sse, Storage, Trace, Wal};
 pub use switch::{Many, Switch};
+pub use tls::{ClientTls, GrpcClient, InternalServer, ReceiverTls, RoleClient};

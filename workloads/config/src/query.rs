@@ -1,6 +1,6 @@
 //! `querier` and `query_frontend`: the read path.
 
-use crate::{Duration, Opaque, Size, section::section};
+use crate::{Duration, GrpcClient, Opaque, Size, section::section};
 
 section! {
     /// The role that reads blocks and asks ingesters.
@@ -43,7 +43,8 @@ section! {
         parallelism: Option<u32>,
         match_max_concurrent: Option<bool>,
         id: Option<String>,
-        grpc_client_config: Opaque,
+        /// How queriers reach frontends.
+        grpc_client_config: GrpcClient,
     }
 
     /// The role that plans queries and answers clients.
@@ -95,7 +96,7 @@ section! {
         tag_values_slo: Opaque,
         /// Ours: memory that the answer of one search may take; 0 is no limit.
         max_answer_bytes: Option<Size>,
-        /// Ours: traces that lie in several blocks and match as a whole alone are looked for, too.
+        /// Ours: traces that lie in several blocks and match as a whole alone are looked for, too, unless this is false.
         whole_traces: Option<bool>,
     }
 

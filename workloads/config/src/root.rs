@@ -1,8 +1,8 @@
 //! The whole file.
 
 use crate::{
-    Compactor, Distributor, Duration, Ingester, Memberlist, Opaque, Overrides, Querier, QueryFrontend,
-    Server, Storage, section::section,
+    Compactor, Distributor, Duration, Ingester, InternalServer, Memberlist, Opaque, Overrides, Querier,
+    QueryFrontend, RoleClient, Server, Storage, section::section,
 };
 
 section! {
@@ -24,10 +24,11 @@ section! {
         enable_go_runtime_metrics: Option<bool>,
         use_otel_tracer: Option<bool>,
         server: Server,
-        internal_server: Opaque,
+        internal_server: InternalServer,
         distributor: Distributor,
-        ingester_client: Opaque,
-        metrics_generator_client: Opaque,
+        /// How distributors and queriers reach ingesters.
+        ingester_client: RoleClient,
+        metrics_generator_client: RoleClient,
         querier: Querier,
         query_frontend: QueryFrontend,
         compactor: Compactor,
@@ -42,9 +43,10 @@ section! {
         ingest: Opaque,
         block_builder: Opaque,
         live_store: Opaque,
-        live_store_client: Opaque,
+        /// What Tempo 3 has in place of `ingester_client`; it counts where that one asks for no TLS.
+        live_store_client: RoleClient,
         backend_scheduler: Opaque,
-        backend_scheduler_client: Opaque,
+        backend_scheduler_client: RoleClient,
         backend_worker: Opaque,
     }
 

@@ -15,6 +15,7 @@ use vivace_config::Config;
 
 use super::{
     Health, Phase, Target,
+    encryption::Encryption,
     health::{Check, Note},
     storage, unknown_method, wal,
 };
@@ -47,6 +48,7 @@ pub(super) struct Graph {
     pub(super) overrides: Arc<Overrides>,
     /// Where this process is reached by others.
     pub(super) address: SocketAddr,
+    pub(super) tls: Encryption,
     /// Cancelled when everything shall end.
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -159,7 +161,9 @@ impl Graph {
         if !self.target.has(Role::Querier) {
             return;
         }
-        let options = QuerierOptions::of(&self.config, super::cluster::host_name());
+        let mut options = QuerierOptions::of(&self.config, super::cluster::host_name());
+        options.to_ingesters.clone_from(&self.tls.ingesters);
+        options.to_frontends.clone_from(&self.tls.frontends);
         let local = ingester.map(|ingester| (self.address, ingester));
         let members = Arc::clone(&self.membership);
         let querier = Querier::new(options, Arc::clone(engine), local, members, &mut self.registry);
@@ -218,11 +222,13 @@ impl Graph {
             Arc::clone(&self.membership),
             ingester.map(|ingester| ingester as _),
             Arc::clone(&self.overrides),
+            self.tls.ingesters.clone(),
             &mut self.registry,
         );
         let tenancy = if self.config.multitenant() { Tenancy::Header } else { Tenancy::Single };
         let configured = &self.config.distributor.receivers;
-        Ok(Some(Receivers::start(configured, tenancy, distributor, &mut self.registry).await?))
+        let tls = self.tls.receivers.clone();
+        Ok(Some(Receivers::start(configured, tls, tenancy, distributor, &mut self.registry).await?))
     }
 }
 

@@ -13,7 +13,7 @@ use tracing_core::{
     engine::SearchLimits,
     model::{BlockId, TraceId},
     store::{Stage, Staged, StoreOptions},
-    table::TableBuilder,
+    table::{Projection, TableBuilder},
     traceql::{self, Plan},
     wire::otlp,
 };
@@ -99,7 +99,7 @@ impl World {
         }
         let mut found = Vec::new();
         for id in ids {
-            let parts = engine.find_trace(&tenant(), id, &metas).await.unwrap();
+            let parts = engine.find_trace(&tenant(), id, &metas, &Projection::Everything).await.unwrap();
             let mut builder = TableBuilder::new();
             builder.begin(id);
             for part in &parts {

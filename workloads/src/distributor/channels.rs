@@ -1,6 +1,12 @@
 //! Connections to ingesters of other processes, kept open. IO.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::{BufMut as _, BytesMut};
 use tonic::{
@@ -9,7 +15,10 @@ use tonic::{
 };
 
 use super::{Batch, NotTaken};
-use crate::proto::vivace::v1::{PushRequest, TraceSlice, ingester_client::IngesterClient};
+use crate::{
+    proto::vivace::v1::{PushRequest, TraceSlice, ingester_client::IngesterClient},
+    tls::{Connector, reasons},
+};
 
 const CONNECT: Duration = Duration::from_secs(2);
 /// A commit takes milliseconds; an ingester that takes longer than this is as good as gone.
@@ -19,12 +28,18 @@ pub(super) const MESSAGE_BYTES: usize = 256 << 20;
 /// Connections kept at most; more than that are members that are gone.
 const KEPT: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Channels {
+    tls: Option<Arc<Connector>>,
     open: Mutex<HashMap<SocketAddr, IngesterClient<Channel>>>,
 }
 
 impl Channels {
+    /// Over TLS, where it is spoken.
+    pub(super) fn new(tls: Option<Arc<Connector>>) -> Self {
+        Self { tls, open: Mutex::default() }
+    }
+
     pub(super) async fn push(&self, to: SocketAddr, batch: Batch) -> Result<(), NotTaken> {
         let mut client = self.client(to).map_err(|error| NotTaken::Unable(error.to_string()))?;
         let pushed = client.push(request(&batch));
@@ -45,14 +60,14 @@ impl Channels {
         if open.len() >= KEPT {
             open.clear();
         }
-        let channel = Endpoint::from_shared(format!("http://{to}"))?
+        let endpoint = Endpoint::from_shared(format!("http://{to}"))?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)
             .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .connect_lazy();
+            .keep_alive_timeout(Duration::from_secs(5));
+        let channel = Connector::lazy(self.tls.as_ref(), &endpoint);
         let client = IngesterClient::new(channel).max_encoding_message_size(MESSAGE_BYTES);
         open.insert(to, client.clone());
         Ok(client)
@@ -74,7 +89,10 @@ fn request(batch: &Batch) -> PushRequest {
 }
 
 fn not_taken(status: &Status) -> NotTaken {
-    let message = status.message().to_owned();
+    let message = match status.source() {
+        Some(source) => format!("{}: {}", status.message(), reasons(source)),
+        None => status.message().to_owned(),
+    };
     match status.code() {
         Code::InvalidArgument => NotTaken::Wrong(message),
         code => NotTaken::Unable(format!("ingester answers {code:?}: {message}")),

@@ -39,11 +39,13 @@ pub(crate) enum Work {
         search: Arc<Search>,
         ingester: IngesterAddress,
     },
-    /// `holding` where a filter says that the blocks hold the trace.
+    /// `holding` where a filter says that the blocks hold the trace. Of the trace whole, or what a search needs to
+    /// decide whether it matches, and to show it.
     FindInBlocks {
         id: TraceId,
         metas: Vec<Arc<Meta>>,
         holding: bool,
+        search: Option<Arc<Search>>,
     },
     FindLive {
         id: TraceId,

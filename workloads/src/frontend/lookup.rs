@@ -16,7 +16,7 @@ use tracing_core::{
 use super::{
     Cost, Frontend, SecondsRange, Seen,
     error::QueryError,
-    job::{FailureKind, Found, Work},
+    job::{FailureKind, Found, Search, Work},
     metrics::Op,
     names,
     run::Run,
@@ -38,6 +38,8 @@ pub(crate) struct FoundTrace {
 pub(super) struct Lookup<'a> {
     frontend: &'a Frontend,
     id: TraceId,
+    /// Whose columns are read alone.
+    search: Option<Arc<Search>>,
     range: Option<SecondsRange>,
     /// Blocks outside of `range`.
     aside: Vec<Arc<Meta>>,
@@ -87,7 +89,13 @@ impl<'a> Lookup<'a> {
         timeout: Duration,
     ) -> Self {
         let run = Run::new(frontend.queue(), &frontend.options, timeout);
-        Self { frontend, id, range, aside: Vec::new(), seen: Seen::default(), run }
+        let (search, aside, seen) = (None, Vec::new(), Seen::default());
+        Self { frontend, id, search, range, aside, seen, run }
+    }
+
+    /// Only what `search` needs to decide whether the trace matches, and to show it.
+    pub(super) fn for_search(self, search: Arc<Search>) -> Self {
+        Self { search: Some(search), ..self }
     }
 
     /// The trace, and what it cost to find it.
@@ -143,7 +151,7 @@ impl<'a> Lookup<'a> {
                 }
             }
         }
-        Ok((assemble(self.id, parts).await?, self.run.cost))
+        Ok((assemble(self.id, parts, self.search.is_none()).await?, self.run.cost))
     }
 
     /// One of the blocks of a job is gone, and the others were not asked: each becomes a job of its own. What
@@ -152,9 +160,13 @@ impl<'a> Lookup<'a> {
         let listed = self.frontend.still_listed(tenant, work)?;
         let holding = matches!(work, Work::FindInBlocks { holding: true, .. });
         for meta in listed {
-            self.run.add(tenant, Work::FindInBlocks { id: self.id, metas: vec![meta], holding });
+            self.run.add(tenant, self.find_in(vec![meta], holding));
         }
         Ok(())
+    }
+
+    fn find_in(&self, metas: Vec<Arc<Meta>>, holding: bool) -> Work {
+        Work::FindInBlocks { id: self.id, metas, holding, search: self.search.clone() }
     }
 
     /// Adds a job for each ingester that is not asked yet.
@@ -187,7 +199,7 @@ impl<'a> Lookup<'a> {
             let narrowed = self.frontend.store.narrow(&first.tenant, &[self.id], of_tenant).await;
             for (metas, holding) in [(narrowed.holding, true), (narrowed.unknown, false)] {
                 for metas in metas.chunks(self.frontend.options.blocks_per_lookup.max(1)) {
-                    let work = Work::FindInBlocks { id: self.id, metas: metas.to_vec(), holding };
+                    let work = self.find_in(metas.to_vec(), holding);
                     self.run.add(&first.tenant, work);
                 }
             }
@@ -195,14 +207,14 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// One trace of its parts, each of which is a TracesData.
-async fn assemble(id: TraceId, parts: Vec<Bytes>) -> Result<Option<FoundTrace>, QueryError> {
+/// One trace of its parts, each of which is a TracesData. Parts that are not whole say less of a span than others.
+async fn assemble(id: TraceId, parts: Vec<Bytes>, whole: bool) -> Result<Option<FoundTrace>, QueryError> {
     if parts.is_empty() {
         return Ok(None);
     }
     let bytes: usize = parts.iter().map(Bytes::len).sum();
     let build = move || {
-        let mut builder = TableBuilder::new();
+        let mut builder = if whole { TableBuilder::new() } else { TableBuilder::of_excerpts() };
         builder.begin(id);
         for part in &parts {
             builder.add_otlp(part).map_err(|error| QueryError::Combine(error.to_string()))?;

@@ -71,7 +71,7 @@ impl FrontendOptions {
                 Some(0) => usize::MAX,
                 Some(bytes) => bytes,
             },
-            whole_traces: frontend.search.whole_traces.unwrap_or(false),
+            whole_traces: frontend.search.whole_traces.unwrap_or(true),
             search_timeout: api.unwrap_or_else(|| config.querier.search_timeout()).get(),
             lookup_timeout: api.unwrap_or_else(|| config.querier.trace_by_id_timeout()).get(),
             traceql_strict: frontend.traceql_strict.unwrap_or(false),

@@ -1,11 +1,10 @@
 //! Traces whose spans lie in several blocks, or in blocks and ingesters: what each part answers alone is not what the
 //! trace answers. Whoever holds a part that is not the first says so with its answer (see
-//! `tracing_core::block::Continued`); such a trace is put together here and held against the query as a whole. Those of
-//! which a part matched always are: there are no more of them than an answer holds. Those that may match as a whole alone are
-//! where `query_frontend.search.whole_traces` asks for it: each costs two lookups, and a hundred of them more than the
-//! rest of the search.
+//! `tracing_core::block::Continued`); such a trace is put together here, as far as the query looks at it, and held against
+//! the query as a whole. Those of which a part matched always are: there are no more of them than an answer holds. Those that
+//! may match as a whole alone are unless `query_frontend.search.whole_traces` is false.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use futures::{StreamExt, stream};
 use tracing_core::{
@@ -42,7 +41,7 @@ impl Frontend {
     pub(super) async fn settle_continued(
         &self,
         tenants: &[Tenant],
-        search: &Search,
+        search: &Arc<Search>,
         combiner: &mut Combiner,
         deadline: Instant,
     ) -> Result<Settled, QueryError> {
@@ -75,11 +74,12 @@ impl Frontend {
         &self,
         tenants: &[Tenant],
         id: TraceId,
-        search: &Search,
+        search: &Arc<Search>,
         deadline: Instant,
     ) -> Result<(TraceId, Option<TraceHit>, Cost), QueryError> {
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let (found, cost) = Lookup::new(self, id, None, timeout).answer(tenants).await?;
+        let (found, cost) =
+            Lookup::new(self, id, None, timeout).for_search(search.clone()).answer(tenants).await?;
         let Some(FoundTrace { table, .. }) = found else { return Ok((id, None, cost)) };
         let (plan, limits) = (search.plan.clone(), search.limits);
         let evaluated = tokio::task::spawn_blocking(move || {

@@ -18,6 +18,8 @@ use tokio::{
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::tls;
+
 use super::{Member, MembershipError, Options, State, View, transport::Tcp};
 
 /// Silence, in usual intervals between heartbeats, after which a member is taken for dead. Heartbeats come in with
@@ -47,6 +49,7 @@ impl Gossip {
         options: &Options,
         own: &Member,
         view: watch::Sender<Arc<View>>,
+        tls: Option<tls::Gossip>,
     ) -> Result<Self, MembershipError> {
         let wrong = |message: String| MembershipError { address: options.bind, message };
         let listener = TcpListener::bind(options.bind).await.map_err(|error| wrong(error.to_string()))?;
@@ -69,7 +72,7 @@ impl Gossip {
             catchup_callback: None,
             extra_liveness_predicate: None,
         };
-        let handle = spawn_chitchat(config, own.pairs(), &Tcp::new(listener, address))
+        let handle = spawn_chitchat(config, own.pairs(), &Tcp::new(listener, address, tls))
             .await
             .map_err(|error| wrong(format!("{error:#}")))?;
         let live = handle.chitchat().lock().await.live_nodes_watch_stream();

@@ -1,10 +1,10 @@
-//! Gossip over TCP: a frame is its length (u32, big endian), the length of the sender's address (u8), that
+//! Gossip over TCP, and over TLS where it is asked for: a frame is its length (u32, big endian), the length of the sender's address (u8), that
 //! address as text, and the message. IO.
 //!
 //! A peer that is slow or gone never holds up the gossip loop: each peer has a short queue of its own, and what
 //! does not fit is dropped, since the next round says it again.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use chitchat::{
@@ -12,12 +12,14 @@ use chitchat::{
     transport::{Socket, Transport},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::tls;
 
 /// Longest frame, bytes; a digest of thousands of members is well below.
 const MAX_FRAME: usize = 1 << 20;
@@ -37,11 +39,12 @@ pub(super) struct Tcp {
     listener: std::sync::Mutex<Option<TcpListener>>,
     /// Where answers to this process go.
     advertise: SocketAddr,
+    tls: Option<tls::Gossip>,
 }
 
 impl Tcp {
-    pub(super) fn new(listener: TcpListener, advertise: SocketAddr) -> Self {
-        Self { listener: std::sync::Mutex::new(Some(listener)), advertise }
+    pub(super) fn new(listener: TcpListener, advertise: SocketAddr, tls: Option<tls::Gossip>) -> Self {
+        Self { listener: std::sync::Mutex::new(Some(listener)), advertise, tls }
     }
 }
 
@@ -52,9 +55,12 @@ impl Transport for Tcp {
         let listener = listener.ok_or_else(|| anyhow!("gossip is already open"))?;
         let (received, inbox) = mpsc::channel(RECEIVE_QUEUE);
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, received, stop.clone())));
+        let acceptor = self.tls.as_ref().map(|tls| Arc::clone(&tls.accept));
+        let accept = accept(listener, acceptor, received, stop.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(accept));
         Ok(Box::new(TcpSocket {
             advertise: self.advertise,
+            connector: self.tls.as_ref().map(|tls| Arc::clone(&tls.connect)),
             peers: HashMap::new(),
             inbox,
             stop: stop.clone(),
@@ -65,6 +71,7 @@ impl Transport for Tcp {
 
 struct TcpSocket {
     advertise: SocketAddr,
+    connector: Option<Arc<tls::Connector>>,
     peers: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>,
     inbox: mpsc::Receiver<(SocketAddr, ChitchatMessage)>,
     stop: CancellationToken,
@@ -75,10 +82,10 @@ struct TcpSocket {
 impl Socket for TcpSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
         self.peers.retain(|_, queue| !queue.is_closed());
-        let stop = &self.stop;
+        let (stop, connector) = (&self.stop, &self.connector);
         let queue = self.peers.entry(to).or_insert_with(|| {
             let (queue, frames) = mpsc::channel(PEER_QUEUE);
-            tokio::spawn(stop.clone().run_until_cancelled_owned(write_to(to, frames)));
+            tokio::spawn(stop.clone().run_until_cancelled_owned(write_to(to, connector.clone(), frames)));
             queue
         });
         // A full queue means that the peer is slow or gone; the next round makes up for it.
@@ -113,14 +120,30 @@ fn parse(frame: &[u8]) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
 }
 
 /// Writes a peer's frames; ends when it cannot be reached or has nothing to hear.
-async fn write_to(peer: SocketAddr, mut frames: mpsc::Receiver<Vec<u8>>) {
-    let Ok(Ok(mut stream)) = timeout(CONNECT, TcpStream::connect(peer)).await else {
-        tracing::debug!(%peer, "gossip cannot reach a peer");
-        return;
+async fn write_to(peer: SocketAddr, connector: Option<Arc<tls::Connector>>, frames: mpsc::Receiver<Vec<u8>>) {
+    let Some(connector) = connector else {
+        let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(peer)).await else {
+            tracing::debug!(%peer, "gossip cannot reach a peer");
+            return;
+        };
+        let _ = stream.set_nodelay(true);
+        return write_frames(stream, frames).await;
     };
-    let _ = stream.set_nodelay(true);
+    match timeout(CONNECT, connector.connect(&peer.to_string())).await {
+        Ok(Ok(stream)) => write_frames(stream, frames).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "gossip cannot reach a peer"),
+        Err(_) => tracing::debug!(%peer, "gossip cannot reach a peer in time"),
+    }
+}
+
+async fn write_frames(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>) {
     while let Ok(Some(frame)) = timeout(IDLE, frames.recv()).await {
-        if !matches!(timeout(WRITE, stream.write_all(&frame)).await, Ok(Ok(()))) {
+        let write = async {
+            stream.write_all(&frame).await?;
+            // TLS holds back what it has not sealed.
+            stream.flush().await
+        };
+        if !matches!(timeout(WRITE, write).await, Ok(Ok(()))) {
             return;
         }
     }
@@ -128,12 +151,13 @@ async fn write_to(peer: SocketAddr, mut frames: mpsc::Receiver<Vec<u8>>) {
 
 async fn accept(
     listener: TcpListener,
+    acceptor: Option<Arc<tls::Acceptor>>,
     received: mpsc::Sender<(SocketAddr, ChitchatMessage)>,
     stop: CancellationToken,
 ) {
-    let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(slot) = std::sync::Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -142,9 +166,17 @@ async fn accept(
                 continue;
             }
         };
-        let received = received.clone();
+        let (received, acceptor) = (received.clone(), acceptor.clone());
         let reading = async move {
-            if let Err(error) = read_from(stream, received).await {
+            let read = match acceptor {
+                None => read_from(stream, received).await,
+                // Who was refused, and why, was said there.
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => read_from(stream, received).await,
+                    Err(_) => Ok(()),
+                },
+            };
+            if let Err(error) = read {
                 tracing::debug!(error = format!("{error:#}"), "gossip connection ends");
             }
             drop(slot);
@@ -154,7 +186,7 @@ async fn accept(
 }
 
 async fn read_from(
-    stream: TcpStream,
+    stream: impl AsyncRead + Unpin,
     received: mpsc::Sender<(SocketAddr, ChitchatMessage)>,
 ) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);

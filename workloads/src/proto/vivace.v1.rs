@@ -946,7 +946,7 @@ pub struct SearchLive {
     #[prost(string, tag = "3")]
     pub ingester: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FindInBlocks {
     /// 16 bytes.
     #[prost(bytes = "bytes", tag = "1")]
@@ -957,6 +957,11 @@ pub struct FindInBlocks {
     /// The filter over trace ids says that these blocks hold the trace: their Bloom filters need not be asked.
     #[prost(bool, tag = "3")]
     pub holding: bool,
+    /// The search that needs the trace: its columns are read alone. With limits. Without it the trace is read whole.
+    #[prost(message, optional, tag = "4")]
+    pub query: ::core::option::Option<Query>,
+    #[prost(message, optional, tag = "5")]
+    pub limits: ::core::option::Option<SearchLimits>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FindLive {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,6 +20,7 @@ use crate::{
     membership::{Membership, Role},
     proto::vivace::v1::live_client::LiveClient,
     rpc,
+    tls::{Connector, reasons},
 };
 
 /// Connections that are kept; when there are more, all are opened anew as they are needed.
@@ -33,11 +35,16 @@ pub(super) struct Ingesters {
     local: Option<(SocketAddr, Arc<Ingester>)>,
     channels: Mutex<HashMap<SocketAddr, LiveClient<Channel>>>,
     membership: Arc<Membership>,
+    tls: Option<Arc<Connector>>,
 }
 
 impl Ingesters {
-    pub(super) fn new(local: Option<(SocketAddr, Arc<Ingester>)>, membership: Arc<Membership>) -> Self {
-        Self { local, channels: Mutex::default(), membership }
+    pub(super) fn new(
+        local: Option<(SocketAddr, Arc<Ingester>)>,
+        membership: Arc<Membership>,
+        tls: Option<Arc<Connector>>,
+    ) -> Self {
+        Self { local, channels: Mutex::default(), membership, tls }
     }
 
     /// The logs that ingesters took over: whoever held them before does not answer for them, and may not know.
@@ -99,7 +106,7 @@ impl Ingesters {
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5));
-        let client = LiveClient::new(endpoint.connect_lazy())
+        let client = LiveClient::new(Connector::lazy(self.tls.as_ref(), &endpoint))
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         channels.insert(address, client.clone());
@@ -109,6 +116,10 @@ impl Ingesters {
 
 fn failure(status: &Status) -> Failure {
     let message = format!("{}: {}", status.code(), status.message());
+    let message = match status.source() {
+        Some(source) => format!("{message}: {}", reasons(source)),
+        None => message,
+    };
     match status.code() {
         Code::InvalidArgument | Code::Unimplemented => Failure::refused(message),
         _ => Failure::retry(message),

@@ -22,6 +22,7 @@ use crate::{
         worker_message,
     },
     rpc,
+    tls::{Connector, reasons},
 };
 
 /// Wait before a broken stream is opened anew; doubled while it breaks at once.
@@ -99,7 +100,7 @@ impl Querier {
             match outcome {
                 Ok(()) => tracing::info!(%frontend, "query-frontend closed the stream"),
                 Err(error) if wait == RECONNECT => {
-                    tracing::warn!(%frontend, %error, "no jobs from the query-frontend, trying on");
+                    tracing::warn!(%frontend, error = reasons(&error), "no jobs from the query-frontend, trying on");
                 }
                 Err(error) => tracing::debug!(%frontend, %error, "no jobs from the query-frontend"),
             }
@@ -114,15 +115,15 @@ impl Querier {
     async fn stream(&self, frontend: SocketAddr, mut slots: watch::Receiver<u32>) -> Result<(), Status> {
         let endpoint = Endpoint::from_shared(format!("http://{frontend}"));
         let endpoint = endpoint.map_err(|error| Status::internal(error.to_string()))?;
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true)
-            .connect()
+            .keep_alive_while_idle(true);
+        let channel = Connector::eager(self.options.to_frontends.as_ref(), &endpoint)
             .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+            .map_err(|error| Status::unavailable(reasons(&error)))?;
         let mut client = QueueClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);

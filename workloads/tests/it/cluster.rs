@@ -45,7 +45,7 @@ async fn sees(process: &Process, ingesters: usize) {
     );
 }
 
-fn traces(count: u32) -> Vec<u8> {
+pub(crate) fn traces(count: u32) -> Vec<u8> {
     let span = |id: u32| Span {
         trace_id: [&id.to_be_bytes()[..], &[7; 12]].concat().into(),
         span_id: vec![1; 8].into(),

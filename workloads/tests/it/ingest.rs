@@ -197,14 +197,26 @@ async fn export(
 ) -> Result<ExportResponse, tonic::Status> {
     let endpoint = format!("http://{}", process.otlp("grpc"));
     let channel = tonic::transport::Endpoint::from_shared(endpoint).expect("an address");
-    let channel = channel.connect().await.expect("a connection");
+    over(channel.connect().await.expect("a connection"), body, encoding).await
+}
+
+/// One span, on a channel of one's own.
+pub(crate) async fn export_over(channel: tonic::transport::Channel) -> Result<(), tonic::Status> {
+    over(channel, &request(vec![span(1, 1)]), Encoding::None).await.map(drop)
+}
+
+async fn over(
+    channel: tonic::transport::Channel,
+    body: &Trace,
+    encoding: Encoding,
+) -> Result<ExportResponse, tonic::Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client = match encoding {
         Encoding::None => client,
         Encoding::Gzip => client.send_compressed(tonic::codec::CompressionEncoding::Gzip),
         Encoding::Zstd => client.send_compressed(tonic::codec::CompressionEncoding::Zstd),
     };
-    client.ready().await.expect("the connection is open");
+    client.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
     let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let path = http::uri::PathAndQuery::from_static(path);
     let mut request = tonic::Request::new(body.clone());

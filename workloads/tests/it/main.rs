@@ -1,6 +1,7 @@
 //! Integration tests of the workloads, one binary.
 
 mod admin;
+mod authority;
 mod blocks;
 mod cluster;
 mod ingest;
@@ -9,5 +10,7 @@ mod parts;
 mod process;
 mod proto;
 mod query;
+mod secure;
 mod stream;
+mod tls;
 mod whole;

@@ -73,8 +73,7 @@ async fn assert_whole(process: &Process, when: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_in_two_blocks_and_in_memory_answers_as_a_whole_and_so_it_does_after_a_restart() {
-    let all = "query_frontend: {search: {whole_traces: true}}";
-    let process = Process::start(all).await;
+    let process = Process::start("").await;
     let start = now() - 100;
     export(&process, trace(0x22, start - 50, 0)).await;
     export(&process, span(0x11, 2, start)).await;
@@ -82,12 +81,12 @@ async fn a_trace_in_two_blocks_and_in_memory_answers_as_a_whole_and_so_it_does_a
     export(&process, span(0x11, 1, start)).await;
     flush(&process).await;
     // The next process goes on with the trace.
-    let process = Process::start_in(process.stop().await, all).await;
+    let process = Process::start_in(process.stop().await, "").await;
     export(&process, span(0x11, 3, start)).await;
     assert_whole(&process, "in two blocks and in memory").await;
     flush(&process).await;
     assert_whole(&process, "in three blocks").await;
-    let process = Process::start_in(process.stop().await, all).await;
+    let process = Process::start_in(process.stop().await, "").await;
     assert_whole(&process, "in three blocks, by another process").await;
     process.stop().await;
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Dictionaries;
+use super::{Dictionaries, Stop};
 use crate::block::{
     BlockError, Dictionary, Footer,
     page::{Column, Pages, Values},
@@ -21,6 +21,7 @@ pub struct Task {
     pub(super) rows: Option<Range<u64>>,
     pub(super) dictionary: Option<Arc<Dictionary>>,
     pub(super) keeper: Option<Arc<dyn Dictionaries>>,
+    pub(super) stop: Stop,
 }
 
 /// What a [`Task`] came to.
@@ -46,6 +47,7 @@ impl Task {
     pub(super) fn column(&self) -> Result<Column, BlockError> {
         let (spec, chunk) = self.footer.chunk(self.group, self.leaf)?;
         let mut pages = Pages::new(spec, chunk.codec, chunk.values).with(self.dictionary.clone());
+        pages = pages.until(&self.stop);
         if let Some(rows) = &self.rows {
             pages = pages.only(rows.clone());
         }

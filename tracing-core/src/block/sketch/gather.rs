@@ -22,7 +22,7 @@ const MAX_ALL_HASHES: usize = 1 << 20;
 /// Words of codes that are remembered of a table; what goes beyond is looked at again and again.
 const MAX_MEMO: usize = 1 << 20;
 /// Of a block, the part that its sketch may take, and what it may take in any case, in bytes.
-const SHARE: u64 = 100;
+const SHARE: u64 = 250;
 const FLOOR: usize = 16 << 10;
 /// Largest filter, in bytes.
 const MAX_FILTER: usize = 4 << 20;
@@ -32,12 +32,12 @@ const LEVELS: [Level; 5] = [Level::Resource, Level::Scope, Level::Span, Level::E
 /// Gathers the sketch of a block.
 #[derive(Debug)]
 pub(crate) struct SketchBuilder {
-    numbers: Numbers,
+    pub(super) numbers: Numbers,
     fields: Vec<Gathering>,
     by_name: HashMap<(Place, String), usize>,
     /// Fields of columns, by the number of their place.
     columns: [Option<usize>; Place::ALL.len()],
-    incomplete: u16,
+    pub(super) incomplete: u16,
     /// Hashes of all fields together.
     hashes: usize,
 }
@@ -172,7 +172,7 @@ impl SketchBuilder {
                             _ => self.number(field, ValueKind::Bool, element),
                         }
                     }
-                    self.fields.get_mut(field).into_iter().for_each(|field| field.searchable = true);
+                    self.is_searchable(field);
                 }
                 ValueKind::EmptyArray | ValueKind::Unsupported => {}
             }
@@ -193,7 +193,7 @@ impl SketchBuilder {
         Some(field)
     }
 
-    fn field(&mut self, place: Place, name: &str) -> Option<usize> {
+    pub(super) fn field(&mut self, place: Place, name: &str) -> Option<usize> {
         // A key is looked up once a table, or for each entry where it is not kept: then nothing is copied.
         if name.len() > MAX_KEY {
             self.incomplete |= 1 << place.number();
@@ -229,7 +229,12 @@ impl SketchBuilder {
         }
     }
 
-    fn text(&mut self, field: usize, text: &str) {
+    /// Also where it has no element.
+    pub(super) fn is_searchable(&mut self, field: usize) {
+        self.fields.get_mut(field).into_iter().for_each(|field| field.searchable = true);
+    }
+
+    pub(super) fn text(&mut self, field: usize, text: &str) {
         let Some(field) = self.fields.get_mut(field) else { return };
         field.searchable = true;
         if field
@@ -246,7 +251,7 @@ impl SketchBuilder {
         field.hashes.add(field.seed.text(text), &mut self.hashes);
     }
 
-    fn number(&mut self, field: usize, kind: ValueKind, payload: u64) {
+    pub(super) fn number(&mut self, field: usize, kind: ValueKind, payload: u64) {
         let Some(field) = self.fields.get_mut(field) else { return };
         field.searchable = true;
         match kind {

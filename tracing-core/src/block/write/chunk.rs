@@ -29,7 +29,7 @@ use crate::{
 
 /// Bytes of a dictionary above which further pages hold their text themselves. A lookup decodes the whole
 /// dictionary for one row.
-const MAX_DICTIONARY: usize = 512 << 10;
+const MAX_DICTIONARY: usize = 128 << 10;
 /// Longest text that statistics hold; longer ones are cut, with bounds that still hold.
 const MAX_BOUND: usize = 64;
 /// A column that grows page by page.
@@ -141,9 +141,9 @@ impl Chunk {
         self.dictionary.bytes > MAX_DICTIONARY
     }
 
-    /// Bytes held, and those of text that was taken verbatim: what searches keep of a row group grows with them.
+    /// Bytes held, and half of those of text that was taken verbatim: what searches keep of a row group grows with them.
     pub(super) fn held(&self) -> usize {
-        self.body.len() + self.pending.held() + self.taken
+        self.body.len() + self.pending.held() + self.taken / 2
     }
 
     /// Takes in `rows` traces with these levels, and makes a page where there is enough for one.

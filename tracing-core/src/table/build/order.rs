@@ -113,20 +113,20 @@ impl Scratch {
         }
     }
 
-    /// Leaves one of each set of spans that are equal in all but their place.
-    pub(super) fn drop_duplicates(&mut self, stage: &Stage) {
+    /// Leaves one of each set of spans of which `content` says the same.
+    pub(super) fn drop_duplicates(&mut self, stage: &Stage, content: Content) {
         let id = |row: u32| stage.spans.id.get(row as usize).copied().unwrap_or_default();
         let mut by_id: Vec<(SpanId, u32)> = self.rows.iter().map(|&row| (id(row), row)).collect();
         by_id.sort_unstable();
         let mut twice: Vec<u32> = Vec::new();
         for same in by_id.chunk_by(|a, b| a.0 == b.0).filter(|same| same.len() > 1) {
             let mut hashed: Vec<(u64, u32)> =
-                same.iter().map(|&(_, row)| (content_hash(stage, row as usize), row)).collect();
+                same.iter().map(|&(_, row)| (content_hash(stage, row as usize, content), row)).collect();
             hashed.sort_unstable();
             for pair in hashed.windows(2) {
                 if let [(a, first), (b, second)] = *pair
                     && a == b
-                    && equal(stage, first as usize, second as usize)
+                    && equal(stage, first as usize, second as usize, content)
                 {
                     twice.push(second);
                 }
@@ -155,33 +155,43 @@ fn likeness(stage: &Stage, row: u32) -> u64 {
     (keys.len().min(255) as u64) << 56 | hash.finish() >> 16 << 8 | few(events) << 4 | few(links)
 }
 
-fn content_hash(stage: &Stage, row: usize) -> u64 {
+/// Says what is compared of the span of a row, as numbers.
+type Content = fn(&Stage, usize, &mut dyn FnMut(u64));
+
+fn content_hash(stage: &Stage, row: usize, content: Content) -> u64 {
     let mut hash = FxHasher::default();
     content(stage, row, &mut |value| value.hash(&mut hash));
     hash.finish()
 }
 
-fn equal(stage: &Stage, a: usize, b: usize) -> bool {
+fn equal(stage: &Stage, a: usize, b: usize, content: Content) -> bool {
     let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
     content(stage, a, &mut |value| of_a.push(value));
     content(stage, b, &mut |value| of_b.push(value));
     of_a == of_b
 }
 
-/// Everything about a span, as numbers.
-fn content(stage: &Stage, row: usize, each: &mut impl FnMut(u64)) {
+/// What every excerpt has of a span.
+pub(super) fn outline(stage: &Stage, row: usize, each: &mut dyn FnMut(u64)) {
     let spans = &stage.spans;
-    each(stage.group_of.get(row).map_or(0, |&group| u64::from(group)));
     each(spans.id.get(row).map_or(0, |id| u64::from_be_bytes(id.0)));
     each(spans.parent_id.get(row).map_or(0, |id| u64::from_be_bytes(id.0)));
-    for codes in [&spans.name, &spans.trace_state, &spans.status_message] {
-        each(codes.get(row).map_or(0, |code| code.payload()));
-    }
+    each(spans.name.get(row).map_or(0, |code| code.payload()));
     for bytes in [&spans.kind, &spans.status] {
         each(bytes.get(row).map_or(0, |&byte| u64::from(byte)));
     }
     for numbers in [&spans.start, &spans.duration] {
         each(numbers.get(row).copied().unwrap_or_default());
+    }
+}
+
+/// Everything about a span.
+pub(super) fn content(stage: &Stage, row: usize, each: &mut dyn FnMut(u64)) {
+    let spans = &stage.spans;
+    outline(stage, row, each);
+    each(stage.group_of.get(row).map_or(0, |&group| u64::from(group)));
+    for codes in [&spans.trace_state, &spans.status_message] {
+        each(codes.get(row).map_or(0, |code| code.payload()));
     }
     for counts in [&spans.dropped_attributes, &spans.dropped_events, &spans.dropped_links] {
         each(counts.get(row).map_or(0, |&count| u64::from(count)));
@@ -211,7 +221,7 @@ fn content(stage: &Stage, row: usize, each: &mut impl FnMut(u64)) {
     }
 }
 
-fn attributes(of: &Attributes, owner: usize, each: &mut impl FnMut(u64)) {
+fn attributes(of: &Attributes, owner: usize, each: &mut dyn FnMut(u64)) {
     let entries = of.unordered(owner);
     each(entries.len() as u64);
     for (head, payloads) in entries {

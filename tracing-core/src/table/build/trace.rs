@@ -1,8 +1,8 @@
 //! Appends the staged trace to the table and works out what is known of it as a whole.
 
 use super::copy::{self, Same};
-use super::order::Scratch;
-use super::{Heads, Stage, TableBuilder, heads};
+use super::order::{self, Scratch};
+use super::{Duplicates, Heads, Stage, TableBuilder, heads};
 use crate::model::{SpanId, TraceId};
 use crate::table::SpanTable;
 use crate::table::columns::{Value, ValueKind};
@@ -15,8 +15,10 @@ pub(super) fn append(builder: &mut TableBuilder) -> Option<usize> {
         return None;
     }
     builder.scratch.order(&builder.stage);
-    if builder.drop_duplicates {
-        builder.scratch.drop_duplicates(&builder.stage);
+    match builder.duplicates {
+        Duplicates::Keep => {}
+        Duplicates::DropEqual => builder.scratch.drop_duplicates(&builder.stage, order::content),
+        Duplicates::DropAlike => builder.scratch.drop_duplicates(&builder.stage, order::outline),
     }
     let TableBuilder { table, heads, stage, scratch, id, tidies, .. } = builder;
     if *tidies {

@@ -27,6 +27,20 @@ pub fn output(plan: &Plan) -> Projection {
     wanted.projection(plan)
 }
 
+/// What must be read of the parts of a trace so that, put together, they answer what the whole trace does: all that
+/// the plan looks at or shows, and of the spans what makes a tree of them and a summary of the trace. What is known of a
+/// part as a whole is of no use.
+#[must_use]
+pub fn whole(plan: &Plan) -> Projection {
+    let mut wanted = Wanted { columns: vec![Column::TraceId, Column::Service], attributes: Vec::new() };
+    wanted.columns.extend(FAMILY);
+    wanted.columns.extend([Column::Name, Column::Status, Column::Start, Column::Duration]);
+    wanted.sources(plan);
+    let of_parts = [Column::TraceTime, Column::Root, Column::ServiceStats, Column::NestedSet];
+    wanted.columns.retain(|column| !of_parts.contains(column));
+    wanted.projection(plan)
+}
+
 /// What says who is whose parent. Kinds tell apart a client and a server of one id.
 const FAMILY: [Column; 3] = [Column::SpanId, Column::ParentSpanId, Column::Kind];
 

@@ -251,3 +251,36 @@ fn a_tenants_limits_are_read_in_groups_and_in_the_flat_notation_of_old() {
         "{missing}"
     );
 }
+
+#[test]
+fn every_key_of_tls_that_grafanas_operator_writes_is_known() {
+    let text = "server:
+  tls_cipher_suites: TLS_AES_128_GCM_SHA256
+  tls_min_version: VersionTLS13
+  grpc_tls_config: {cert_file: /c, key_file: /k, client_ca_file: /a, client_auth_type: RequireAndVerifyClientCert}
+internal_server:
+  enable: true
+  http_listen_address: \"\"
+  tls_min_version: VersionTLS13
+  http_tls_config: {cert_file: /c, key_file: /k}
+distributor:
+  receivers:
+    otlp:
+      protocols:
+        grpc: {tls: {cert_file: /c, key_file: /k, min_version: \"1.3\", cipher_suites: \"A,B\"}}
+        http: {tls: {cert_file: /c, key_file: /k, client_ca_file: /a, cipher_suites: [A, B], reload_interval: 30s}}
+querier: {frontend_worker: {grpc_client_config: {tls_enabled: true, tls_server_name: n}}}
+ingester_client: {grpc_client_config: {tls_cert_path: /c, tls_insecure_skip_verify: false, initial_stream_window_size: 63KiB1023B}}
+live_store_client: {grpc_client_config: {tls_enabled: true, tls_ca_path: /a}}
+";
+    let loaded = load(text, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    let config = loaded.config;
+    assert_eq!(config.internal_server.listen().as_deref(), Some("0.0.0.0:3101"));
+    let protocols = config.distributor.receivers.otlp.as_ref().unwrap().protocols.clone();
+    assert_eq!(
+        protocols.grpc.as_ref().unwrap().tls.cipher_suites,
+        protocols.http.as_ref().unwrap().tls.cipher_suites
+    );
+    assert_eq!(config.to_ingesters().0, "live_store_client.grpc_client_config");
+}
