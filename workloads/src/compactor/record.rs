@@ -3,12 +3,12 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing_core::{
     block::Meta,
     model::{BlockId, Tenant},
@@ -107,7 +107,7 @@ impl Compactor {
             return Ok(());
         }
         for object in self.store.objects().list(&folder(tenant)).await? {
-            let age = Timestamp::now().duration_since(object.modified);
+            let age = self.store.now().duration_since(object.modified);
             if age.unsigned_abs() < self.options.takeover {
                 continue;
             }

@@ -1,12 +1,10 @@
 //! A tenant's turn: blocks are merged one job after the other, and those rewritten of which some traces have
 //! to go.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing_core::{
     block::{MergeRules, Merged, Meta},
     engine::{EngineError, MergeFailed},
@@ -32,7 +30,7 @@ impl Compactor {
     pub(super) async fn compact(&self, tenant: &Tenant, until: Instant) -> Result<(), WorkError> {
         self.finish_left_behind(tenant).await?;
         loop {
-            let [merge, rewrite] = self.tasks(tenant, Timestamp::now());
+            let [merge, rewrite] = self.tasks(tenant, self.store.now());
             if merge.is_none() && rewrite.is_none() {
                 return Ok(());
             }
@@ -92,13 +90,13 @@ impl Compactor {
             *input = fresh;
         }
         if let [one] = task.inputs.as_slice()
-            && self.retention_of(tenant).is_none_or(|rules| rules.due(one, Timestamp::now()) != Due::Rewrite)
+            && self.retention_of(tenant).is_none_or(|rules| rules.due(one, self.store.now()) != Due::Rewrite)
         {
             // The list's meta was an older one.
             self.skipped.block(one.id, LATER);
             return Ok(());
         }
-        let id = BlockId::random();
+        let id = self.store.new_id();
         let outcome = self.replace(tenant, &task, id).await;
         self.workplace.remove(tenant, id);
         match outcome {
@@ -194,7 +192,7 @@ impl Compactor {
         let retention = self.retention_of(tenant).filter(|rules| !rules.is_plain());
         let rules = MergeRules {
             max_trace_bytes: self.overrides.of(tenant).trace_bytes(),
-            sift: retention.map(|rules| Box::new(rules.sieve(Timestamp::now())) as _),
+            sift: retention.map(|rules| Box::new(rules.sieve(self.store.now())) as _),
             continued,
         };
         Ok(self.engine.merge(inputs, options, (tenant.clone(), id), to, rules).await?)
