@@ -70,11 +70,25 @@ impl Server {
 
     /// As [`Server::start_as`], under a command such as `taskset -c 0` that becomes the server.
     pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path, setup: &Setup) -> Result<Self> {
-        let began = Instant::now();
-        let mut server = Self::launch(wrapper, binary, folder, setup)?;
-        server.wait_ready()?;
-        server.ready_after = began.elapsed();
-        Ok(server)
+        const ATTEMPTS: usize = 3;
+        let mut attempt = 1;
+        loop {
+            let began = Instant::now();
+            let mut server = Self::launch(wrapper, binary, folder, setup)?;
+            match server.wait_ready() {
+                Ok(()) => {
+                    server.ready_after = began.elapsed();
+                    return Ok(server);
+                }
+                // A port that was free when it was chosen may be somebody's by now.
+                Err(error)
+                    if attempt < ATTEMPTS && format!("{error:#}").contains("Address already in use") =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// As [`Server::start_under`], without waiting until it is ready: it may be so only once others are there.

@@ -17,6 +17,7 @@ mod ids;
 mod index;
 mod label;
 mod list;
+mod machine;
 mod object;
 mod objects;
 mod options;
@@ -33,6 +34,7 @@ pub use ids::{Narrowed, Refreshed};
 pub use index::IndexError;
 #[cfg(fuzzing)]
 pub use index::fuzz_index;
+pub use machine::Machine;
 pub use objects::{Created, Object, Objects};
 pub use options::{
     Access, AzureLogin, AzureOptions, Backend, Encryption, GcsOptions, PollOptions, S3Login, S3Options,

@@ -16,6 +16,9 @@ mod survey;
 mod tables;
 mod view;
 
+#[cfg(test)]
+pub(crate) use check::problems;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;

@@ -19,13 +19,10 @@ mod sweep;
 mod turn;
 mod work;
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing_core::{engine::Engine, model::Tenant, store::Store};
 use vivace_config::Config;
@@ -145,7 +142,7 @@ impl Compactor {
             self.metrics.outstanding(tenant, 0);
             return;
         }
-        self.retain(tenant, jiff::Timestamp::now()).await;
+        self.retain(tenant, self.store.now()).await;
         if self.skipped.tenant_waits(tenant) {
             return;
         }

@@ -104,7 +104,7 @@ impl Membership {
 
     /// This process's name in the cluster.
     pub fn id(&self) -> String {
-        self.own.lock().unwrap_or_else(std::sync::PoisonError::into_inner).id.clone()
+        self.own().id.clone()
     }
 
     /// Where gossip is reached, if it runs.
@@ -122,16 +122,23 @@ impl Membership {
         self.change(|own| own.set_key(key, value)).await;
     }
 
+    /// What is told is always the newest, also where two changes come at once: whoever tells of an older one last
+    /// would leave this process joining for ever.
     async fn change(&self, change: impl FnOnce(&mut Member)) {
-        let own = {
-            let mut own = self.own.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        {
+            let mut own = self.own();
             change(&mut own);
-            own.clone()
-        };
-        match &self.gossip {
-            Some(gossip) => gossip.publish(&own).await,
-            None => drop(self.set.send_replace(Arc::new(View::new(vec![own])))),
+            if self.gossip.is_none() {
+                self.set.send_replace(Arc::new(View::new(vec![own.clone()])));
+            }
         }
+        if let Some(gossip) = &self.gossip {
+            gossip.publish(|| self.own().clone()).await;
+        }
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Member> {
+        self.own.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Says goodbye: others take this process off their list, rather than waiting for its silence to tell.

@@ -113,7 +113,10 @@ impl Group<'_> {
             let (key, cache) = (self.key(piece.of()), self.engine.store.cache());
             if let Some(sketch) = sketch {
                 let known = Known { of: piece.of().clone(), sketch };
-                cache.put(Key { role: Role::Sketch, ..key }, Arc::new(known));
+                let key = Key { role: Role::Sketch, ..key };
+                cache.put(key, Arc::new(known));
+                // Asked for once, it outlives the pieces of the other row groups, which come next and are heavier.
+                let _: Option<Arc<Known>> = cache.get(&key);
             }
             cache.put(key, Arc::clone(&piece));
             found.push(piece);

@@ -11,11 +11,12 @@ use std::{
 #[cfg(any(test, feature = "faults"))]
 use super::Access;
 use bytes::Bytes;
+use jiff::Timestamp;
 #[cfg(any(test, feature = "faults"))]
 use object_store::ObjectStore;
 
 use super::{
-    Backend, Objects, PollOptions, RequestStats, StoreError, StoreOptions,
+    Backend, Machine, Objects, PollOptions, RequestStats, StoreError, StoreOptions,
     cache::Cache,
     disk,
     ids::Directories,
@@ -49,6 +50,7 @@ pub struct Store {
     pub(super) requests: Arc<RequestStats>,
     pub(super) stats: PollStats,
     pub(super) elected: OnceLock<Elected>,
+    pub(super) machine: Machine,
     cache: Cache,
     pub(super) directories: Directories,
     /// Blocks that are read from a directory of this machine until they are committed.
@@ -86,6 +88,7 @@ impl Store {
             requests,
             stats: PollStats::default(),
             elected: OnceLock::new(),
+            machine: Machine::default(),
             cache: Cache::new(cache_bytes),
             directories: Directories::default(),
             staged: RwLock::default(),
@@ -110,6 +113,30 @@ impl Store {
     ) -> Arc<Self> {
         let place = Place::bucket(store, prefix, access, Arc::default());
         Arc::new(Self::at(place, 1 << 20, poll, Arc::default()))
+    }
+
+    /// The same on another machine.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn over_by(
+        store: Arc<dyn ObjectStore>,
+        access: Access,
+        poll: PollOptions,
+        machine: Machine,
+    ) -> Arc<Self> {
+        let place = Place::bucket(store, "", access, Arc::default());
+        Arc::new(Self { machine, ..Self::at(place, 1 << 20, poll, Arc::default()) })
+    }
+
+    /// What time it is, for all that is done with these blocks.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.machine.now()
+    }
+
+    /// The id of a block to be made.
+    #[must_use]
+    pub fn new_id(&self) -> BlockId {
+        BlockId(self.machine.id())
     }
 
     /// What the requests to the bucket cost so far.

@@ -4,9 +4,7 @@
 //! then `meta.json` goes. Steps of a deletion: `meta.json`, everything else, `meta.compacted.json`, so that
 //! what a crash leaves behind is either invisible or found again by the next deletion. All can be repeated.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
-
-use jiff::Timestamp;
+use std::{path::Path, sync::Arc};
 
 use super::{
     Created, Store, StoreError, Uploaded,
@@ -51,7 +49,7 @@ impl Store {
     /// As [`Store::commit`].
     pub async fn upload(&self, meta: &Meta, dir: &Path) -> Result<Uploaded, StoreError> {
         self.make_room(&meta.tenant, meta.id).await?;
-        let mut at = SystemTime::now();
+        let mut at = self.now();
         let from = dir.to_owned();
         let names = blocking(move || disk::block_files(&from)).await?;
         match &self.place {
@@ -66,14 +64,14 @@ impl Store {
             }
             Place::Bucket { store, access, .. } => {
                 for name in names {
-                    at = SystemTime::now();
+                    at = self.now();
                     let key = self.place.key(&key(&meta.tenant, meta.id, &name))?;
                     object::upload(store.as_ref(), &key, &dir.join(name), access).await?;
                 }
             }
         }
         self.reached(META)?;
-        Ok(Uploaded { at })
+        Ok(Uploaded { at, machine: self.machine.clone() })
     }
 
     /// The second part of a commit, which anyone may do, as often as they like: makes a block visible whose
@@ -106,7 +104,7 @@ impl Store {
             return Err(StoreError::Conflict { key, block: meta.id });
         }
         if let Ok(mut lists) = self.lists.write() {
-            lists.added(Timestamp::now(), meta.clone());
+            lists.added(self.now(), meta.clone());
         }
         Ok(())
     }
@@ -142,7 +140,7 @@ impl Store {
         }
         let known = self.listed(tenant).into_iter().find(|meta| meta.id == block);
         if let (Some(meta), Ok(mut lists)) = (known, self.lists.write()) {
-            let now = Timestamp::now();
+            let now = self.now();
             let compacted = Some(now);
             lists.compacted(now, Arc::new(Meta { compacted, ..Meta::clone(&meta) }));
         }
@@ -173,7 +171,7 @@ impl Store {
             }
         }
         if let Ok(mut lists) = self.lists.write() {
-            lists.deleted(Timestamp::now(), tenant, block);
+            lists.deleted(self.now(), tenant, block);
         }
         Ok(())
     }

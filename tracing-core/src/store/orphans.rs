@@ -10,8 +10,8 @@
 //! [`SWEEP_TAKES`]. Tempo, in the same bucket, writes a block's `meta.json` within minutes of its data.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    time::{Duration, SystemTime},
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::{
-    Object, Store, StoreError,
+    Machine, Object, Store, StoreError,
     blocks::{COMPACTED, META},
     disk,
     index::MAX_METAS,
@@ -65,11 +65,12 @@ pub struct Swept {
 }
 
 /// An upload that ended: nobody sees the block yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Uploaded {
     /// When its last object was begun.
-    pub(super) at: SystemTime,
+    pub(super) at: Timestamp,
+    pub(super) machine: Machine,
 }
 
 /// What a listing says of a block.
@@ -84,7 +85,7 @@ impl Uploaded {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         // A clock that was put back says nothing: then it is uploaded once more.
-        self.at.elapsed().is_ok_and(|age| age < FRESH)
+        Duration::try_from(self.machine.now().duration_since(self.at)).is_ok_and(|age| age < FRESH)
     }
 }
 
@@ -106,7 +107,7 @@ impl Store {
         }
         let now = self.store_time().await?;
         blocks.retain(|_, newest| is_old(*newest, now, age));
-        let mut ids: HashSet<BlockId> = blocks.into_keys().collect();
+        let mut ids: BTreeSet<BlockId> = blocks.into_keys().collect();
         self.keep_named(tenant, &mut ids).await?;
         for block in ids {
             let taken = self.take_away(tenant, block, now, age).await?;
@@ -134,7 +135,7 @@ impl Store {
 
     /// Removes from `ids` what decisions and records of jobs name. They are searched as text, so that one that
     /// cannot be read, or is a later version's, still keeps what it names.
-    async fn keep_named(&self, tenant: &Tenant, ids: &mut HashSet<BlockId>) -> Result<(), StoreError> {
+    async fn keep_named(&self, tenant: &Tenant, ids: &mut BTreeSet<BlockId>) -> Result<(), StoreError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -163,7 +164,7 @@ impl Store {
         now: Timestamp,
         age: Duration,
     ) -> Result<Swept, StoreError> {
-        let began = SystemTime::now();
+        let began = self.now();
         let objects = self.objects();
         let left = objects.list(&format!("{tenant}/{block}")).await?;
         // Another took it away, or someone goes on with it.
@@ -174,7 +175,8 @@ impl Store {
         if self.exists(tenant, block, META).await? || self.exists(tenant, block, COMPACTED).await? {
             return Ok(Swept::default());
         }
-        let in_time = || began.elapsed().is_ok_and(|took| took < SWEEP_TAKES / 2);
+        let took = || Duration::try_from(self.now().duration_since(began));
+        let in_time = || took().is_ok_and(|took| took < SWEEP_TAKES / 2);
         let mut swept = Swept { blocks: 1, ..Swept::default() };
         for some in left.chunks(DELETES) {
             if !in_time() {
@@ -233,7 +235,7 @@ impl Store {
 
     /// What time it is by the store's clock, by which the ages of its objects count.
     async fn store_time(&self) -> Result<Timestamp, StoreError> {
-        let (objects, own) = (self.objects(), format!("{CLOCK}/{}", uuid::Uuid::new_v4()));
+        let (objects, own) = (self.objects(), format!("{CLOCK}/{}", self.machine.id()));
         objects.put(&own, bytes::Bytes::new()).await?;
         let there = objects.list(CLOCK).await?;
         let now = there.iter().find(|object| object.key == own).map(|object| object.modified);

@@ -155,6 +155,19 @@ pub(super) async fn run(options: &Options, line: &CommandLine) -> anyhow::Result
     Ok(if verdict.problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What is wrong with the blocks of a store that are to be read: for tests of who writes them.
+#[cfg(test)]
+pub(crate) async fn problems(store: std::sync::Arc<tracing_core::store::Store>) -> Vec<String> {
+    let place = Place::of(store);
+    let survey = Survey::take(&place.objects, None).await.expect("a store that works");
+    let mut problems = Vec::new();
+    for block in survey.blocks().filter(|block| block.seen.is_live() && is_checked(block)) {
+        let findings = one(&place, &block).await;
+        problems.extend(findings.problems.iter().map(|found| format!("{}: {found:?}", block.id)));
+    }
+    problems
+}
+
 /// A block that was marked and whose deletion has begun lacks objects, and is none any more.
 fn is_checked(block: &Block) -> bool {
     block.seen.is_live() || !block.seen.objects.contains_key(COMPACTED)

@@ -52,6 +52,11 @@ impl Place {
         let store = app::open_store(trace)?;
         Ok(Self { objects: store.objects(), store, name })
     }
+
+    #[cfg(test)]
+    pub(super) fn of(store: Arc<Store>) -> Self {
+        Self { objects: store.objects(), store, name: String::new() }
+    }
 }
 
 impl fmt::Display for Place {

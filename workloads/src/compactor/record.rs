@@ -1,23 +1,31 @@
 //! The record of a job in the store: what replaces what. Who puts it first does the job; anyone can finish it.
+//!
+//! Several who begin at once may put records that overlap, one beside the other or one after the other. So a record
+//! counts only if, when it stands, no other does that names one of the same blocks, and all of these are still
+//! there (rule *one-record-a-job*). Of two who put their records at the same time at least one sees the other's and
+//! withdraws; who comes when the other's has gone finds blocks marked. Only when that is settled is the output made
+//! visible, and once it is, the record counts.
 
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing_core::{
     block::Meta,
     model::{BlockId, Tenant},
-    store::{JOBS, Object},
+    store::{JOBS, META, Object},
 };
 
 use super::{Compactor, WorkError, owner};
 use crate::membership::Role;
 
+/// What a block that was replaced or has expired has in the place of its `meta.json`.
+const COMPACTED: &str = "meta.compacted.json";
 /// How often the records of a tenant are looked for that others left behind.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 
@@ -89,15 +97,9 @@ impl Compactor {
 
     /// Whether a block can be seen, or could before it was replaced.
     async fn was_visible(&self, output: &Meta) -> Result<bool, WorkError> {
-        for name in ["meta.json", "meta.compacted.json"] {
-            let key = format!("{}/{}/{name}", output.tenant, output.id);
-            match self.store.objects().get(&key).await {
-                Ok(_) => return Ok(true),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(false)
+        // In this order: a block that is marked has its second meta before it loses the first.
+        Ok(self.has(&output.tenant, output.id, META).await?
+            || self.has(&output.tenant, output.id, COMPACTED).await?)
     }
 
     /// Finishes the jobs of a tenant that other compactors left behind.
@@ -107,17 +109,53 @@ impl Compactor {
             return Ok(());
         }
         for object in self.store.objects().list(&folder(tenant)).await? {
-            let age = Timestamp::now().duration_since(object.modified);
-            if age.unsigned_abs() < self.options.takeover {
-                continue;
-            }
             if let Some(record) = self.read(&object).await? {
-                tracing::info!(%tenant, output = %record.output.id, "a job that was left behind is finished");
-                self.finish(&object.key, &record).await?;
-                self.metrics.finished_for_another();
+                self.take_over(&object, &record).await?;
             }
         }
         Ok(())
+    }
+
+    /// Finishes another's job, or withdraws it, unless its record is so young that the other may be at it.
+    pub(super) async fn take_over(&self, object: &Object, record: &Record) -> Result<(), WorkError> {
+        let age = self.store.now().duration_since(object.modified);
+        if age.unsigned_abs() < self.options.takeover {
+            return Ok(());
+        }
+        if !self.was_visible(&record.output).await? && !self.is_valid(record).await? {
+            return self.withdraw(&object.key, record).await;
+        }
+        tracing::info!(key = object.key, output = %record.output.id, "a job that was left behind is finished");
+        self.finish(&object.key, record).await?;
+        self.metrics.finished_for_another();
+        Ok(())
+    }
+
+    /// Whether a record that stands counts, while its output is not visible yet. In this order: what another has
+    /// done with the same blocks is to be seen as long as its record stands, and by the blocks when that has gone.
+    pub(super) async fn is_valid(&self, record: &Record) -> Result<bool, WorkError> {
+        Ok(self.rival(record).await?.is_none() && self.are_live(record).await?)
+    }
+
+    /// Whether all inputs of a job are there to be read.
+    pub(super) async fn are_live(&self, record: &Record) -> Result<bool, WorkError> {
+        for input in &record.inputs {
+            // A block that has both was marked, and its writer came late.
+            if self.has(&record.output.tenant, *input, COMPACTED).await?
+                || !self.has(&record.output.tenant, *input, META).await?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn has(&self, tenant: &Tenant, block: BlockId, name: &str) -> Result<bool, WorkError> {
+        match self.store.objects().get(&format!("{tenant}/{block}/{name}")).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn is_time_to_look(&self, tenant: &Tenant) -> bool {
@@ -132,14 +170,14 @@ impl Compactor {
     }
 
     /// A record of another job that replaces some of the same blocks, if there is one.
-    pub(super) async fn rival(&self, own: &Record) -> Result<Option<(String, Record)>, WorkError> {
+    pub(super) async fn rival(&self, own: &Record) -> Result<Option<(Object, Record)>, WorkError> {
         let inputs: HashSet<BlockId> = own.inputs.iter().copied().collect();
         for object in self.store.objects().list(&folder(&own.output.tenant)).await? {
             if let Some(record) = self.read(&object).await?
                 && record.overlaps(&inputs)
                 && record.output.id != own.output.id
             {
-                return Ok(Some((object.key, record)));
+                return Ok(Some((object, record)));
             }
         }
         Ok(None)

@@ -4,9 +4,10 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tracing_core::model::{BlockId, Tenant};
 
 use super::BACKOFF;

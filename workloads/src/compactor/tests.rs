@@ -3,13 +3,14 @@
 
 mod crash;
 mod rules;
+mod simulation;
 mod sweep;
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing_core::{
-    block::{self, Meta, WriteOptions},
+    block::{self, Meta, WriteOptions, Written},
     engine::SearchLimits,
     model::{BlockId, TraceId},
     store::{Stage, Staged, StoreOptions},
@@ -119,7 +120,11 @@ impl World {
 
 /// A finished block of these spans that is not in the store yet.
 fn staged(stage: &Stage, spans: &[SpanOf], end: Timestamp) -> Staged {
-    let id = BlockId::random();
+    stage.finish(&written(stage, BlockId::random(), spans, end)).unwrap()
+}
+
+/// The same, of which only the data is on the disk.
+fn written(stage: &Stage, id: BlockId, spans: &[SpanOf], end: Timestamp) -> Written {
     let mut builder = TableBuilder::keeping_duplicates();
     let traces: BTreeSet<u8> = spans.iter().map(|(trace, ..)| *trace).collect();
     for trace in traces {
@@ -132,8 +137,7 @@ fn staged(stage: &Stage, spans: &[SpanOf], end: Timestamp) -> Staged {
     let table = builder.finish();
     let rows = (0..table.trace_count() as u32).map(|row| (&table, row));
     let file = std::fs::File::create(stage.begin(&tenant(), id).unwrap()).unwrap();
-    let written = block::write(rows, &WriteOptions::default(), &tenant(), id, file).unwrap();
-    stage.finish(&written).unwrap()
+    block::write(rows, &WriteOptions::default(), &tenant(), id, file).unwrap()
 }
 
 fn json((trace, span, status): SpanOf, end: Timestamp) -> String {

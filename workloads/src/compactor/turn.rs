@@ -1,12 +1,10 @@
 //! A tenant's turn: blocks are merged one job after the other, and those rewritten of which some traces have
 //! to go.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing_core::{
     block::{MergeRules, Merged, Meta},
     engine::{EngineError, MergeFailed},
@@ -32,7 +30,7 @@ impl Compactor {
     pub(super) async fn compact(&self, tenant: &Tenant, until: Instant) -> Result<(), WorkError> {
         self.finish_left_behind(tenant).await?;
         loop {
-            let [merge, rewrite] = self.tasks(tenant, Timestamp::now());
+            let [merge, rewrite] = self.tasks(tenant, self.store.now());
             if merge.is_none() && rewrite.is_none() {
                 return Ok(());
             }
@@ -92,13 +90,13 @@ impl Compactor {
             *input = fresh;
         }
         if let [one] = task.inputs.as_slice()
-            && self.retention_of(tenant).is_none_or(|rules| rules.due(one, Timestamp::now()) != Due::Rewrite)
+            && self.retention_of(tenant).is_none_or(|rules| rules.due(one, self.store.now()) != Due::Rewrite)
         {
             // The list's meta was an older one.
             self.skipped.block(one.id, LATER);
             return Ok(());
         }
-        let id = BlockId::random();
+        let id = self.store.new_id();
         let outcome = self.replace(tenant, &task, id).await;
         self.workplace.remove(tenant, id);
         match outcome {
@@ -194,47 +192,58 @@ impl Compactor {
         let retention = self.retention_of(tenant).filter(|rules| !rules.is_plain());
         let rules = MergeRules {
             max_trace_bytes: self.overrides.of(tenant).trace_bytes(),
-            sift: retention.map(|rules| Box::new(rules.sieve(Timestamp::now())) as _),
+            sift: retention.map(|rules| Box::new(rules.sieve(self.store.now())) as _),
             continued,
         };
         Ok(self.engine.merge(inputs, options, (tenant.clone(), id), to, rules).await?)
     }
 
     /// Puts the record of the job whose output was uploaded, and finishes it. False where another compactor
-    /// has the job, or one that overlaps it: that one is finished, and what was uploaded here is deleted.
+    /// has the job, or one that overlaps it, or had it a moment ago: what was uploaded here then comes to nothing.
     async fn claim(&self, tenant: &Tenant, inputs: &[Arc<Meta>], output: &Meta) -> Result<bool, WorkError> {
         let record = Record::new(inputs, output);
         let key = record.key();
         let rival = match self.rival(&record).await? {
             Some(rival) => Some(rival),
-            None if !self.are_live(inputs).await? => None,
+            None if !self.are_live(&record).await? => None,
             None => match self.store.objects().put_new(&key, record.to_json()).await? {
-                Created::New => {
-                    self.finish(&key, &record).await?;
-                    return Ok(true);
-                }
-                Created::Exists => self.record_at(&key).await?.map(|record| (key, record)),
+                Created::New => return self.carry_through(&key, &record).await,
+                Created::Exists => self.rival(&record).await?,
             },
         };
         tracing::info!(%tenant, inputs = ids(inputs), "another compactor had the same job");
         // The record is another's: nothing refers to what was uploaded here.
         self.store.delete(tenant, output.id).await?;
-        if let Some((key, record)) = rival {
-            self.finish(&key, &record).await?;
-        }
-        for input in inputs {
-            self.skipped.block(input.id, LATER);
+        self.leave_alone(&record.inputs);
+        if let Some((object, record)) = rival {
+            self.take_over(&object, &record).await?;
         }
         Ok(false)
     }
 
-    async fn are_live(&self, inputs: &[Arc<Meta>]) -> Result<bool, WorkError> {
-        for input in inputs {
-            if self.live(input).await?.is_none() {
-                return Ok(false);
-            }
+    /// Finishes the job of a record that was put a moment ago; false where it does not count.
+    pub(super) async fn carry_through(&self, key: &str, record: &Record) -> Result<bool, WorkError> {
+        if !self.is_valid(record).await? {
+            self.withdraw(key, record).await?;
+            return Ok(false);
         }
+        self.finish(key, record).await?;
         Ok(true)
+    }
+
+    /// Takes back a record that must not be finished.
+    pub(super) async fn withdraw(&self, key: &str, record: &Record) -> Result<(), WorkError> {
+        tracing::info!(key, output = %record.output.id, "a job came too late, and comes to nothing");
+        // The output is left to the sweep: whoever judged otherwise a moment ago may make it visible yet.
+        self.store.objects().delete(key).await?;
+        self.leave_alone(&record.inputs);
+        Ok(())
+    }
+
+    fn leave_alone(&self, inputs: &[BlockId]) {
+        for input in inputs {
+            self.skipped.block(*input, LATER);
+        }
     }
 }
 

@@ -89,10 +89,11 @@ impl Gossip {
         self.address
     }
 
-    pub(super) async fn publish(&self, own: &Member) {
+    /// Tells all what `own` says of this process when it is its turn.
+    pub(super) async fn publish(&self, own: impl FnOnce() -> Member) {
         let handle = self.handle.lock().await;
         let Some(handle) = handle.as_ref() else { return };
-        let pairs = own.pairs();
+        let pairs = own().pairs();
         handle
             .with_chitchat(|chitchat| {
                 let state = chitchat.self_node_state();

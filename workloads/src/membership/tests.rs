@@ -100,3 +100,17 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let error = Membership::start(options).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("gossip on {}: ", taken.local_addr().unwrap())), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_changes_at_once_none_is_lost() {
+    for _ in 0..200 {
+        let alone = Membership::start(options("a", &[])).await.unwrap();
+        let (left, right) = (Arc::clone(&alone), Arc::clone(&alone));
+        let publishing = tokio::spawn(async move { left.publish("flushes", "1").await });
+        let active = tokio::spawn(async move { right.set_state(State::Active).await });
+        publishing.await.unwrap();
+        active.await.unwrap();
+        let members = alone.members(Role::Ingester);
+        assert_eq!((members[0].state, members[0].key("flushes")), (State::Active, Some("1")));
+    }
+}

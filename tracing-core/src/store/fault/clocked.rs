@@ -14,6 +14,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
+use jiff::Timestamp;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, path::Path,
@@ -30,6 +31,8 @@ pub struct Clocked {
 #[derive(Debug)]
 struct Clock {
     began: Instant,
+    /// What time it was then; that of the machine where none is given.
+    at: Option<Timestamp>,
     /// Seconds that it was put forward by.
     ahead: AtomicU64,
     /// How long after that each object was written.
@@ -49,7 +52,19 @@ impl Clock {
     /// The store below tells the time of the machine, which stands still meanwhile.
     fn dated(&self, mut object: ObjectMeta) -> ObjectMeta {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        object.last_modified += written.get(&object.location).copied().unwrap_or_default();
+        let written = written.get(&object.location).copied().unwrap_or_default();
+        let Some(at) = self.at else {
+            object.last_modified += written;
+            return object;
+        };
+        let told = object.last_modified.timestamp_millis();
+        let told = Timestamp::from_millisecond(told).unwrap_or_default();
+        let by = (at + written).duration_since(told);
+        if by.is_negative() {
+            object.last_modified -= by.unsigned_abs();
+        } else {
+            object.last_modified += by.unsigned_abs();
+        }
         object
     }
 }
@@ -58,8 +73,18 @@ impl Clocked {
     /// A store over another one, whose time begins now.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
+        Self::beginning(inner, None)
+    }
+
+    /// The same, on whose clock it is `at` now whatever the machine's says.
+    #[must_use]
+    pub fn at(inner: Arc<dyn ObjectStore>, at: Timestamp) -> Self {
+        Self::beginning(inner, Some(at))
+    }
+
+    fn beginning(inner: Arc<dyn ObjectStore>, at: Option<Timestamp>) -> Self {
         let (began, ahead, written) = (Instant::now(), AtomicU64::new(0), Mutex::default());
-        Self { inner, clock: Arc::new(Clock { began, ahead, written }) }
+        Self { inner, clock: Arc::new(Clock { began, at, ahead, written }) }
     }
 
     /// What is there becomes older by so much at once, without tokio's clock.

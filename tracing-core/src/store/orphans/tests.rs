@@ -246,13 +246,11 @@ async fn young_or_named_what_goes_wrong_takes_nothing_that_is_named() {
 
 #[test]
 fn what_was_uploaded_is_told_of_within_an_hour_or_not_at_all() {
-    let before = |age: Duration| Uploaded { at: SystemTime::now() - age };
+    let uploaded = |at| Uploaded { at, machine: Machine::default() };
+    let before = |age: Duration| uploaded(Timestamp::now() - age);
     assert!(before(Duration::from_mins(59)).is_fresh());
     assert!(!before(Duration::from_mins(61)).is_fresh());
-    assert!(
-        !Uploaded { at: SystemTime::now() + Duration::from_mins(9) }.is_fresh(),
-        "the clock was put back"
-    );
+    assert!(!uploaded(Timestamp::now() + Duration::from_mins(9)).is_fresh(), "the clock was put back");
 }
 
 #[tokio::test]
@@ -261,7 +259,7 @@ async fn in_a_directory_an_object_is_as_old_as_its_place_there_and_what_is_swept
     let store = Store::open(crate::store::StoreOptions::local(dir.path().join("store"))).unwrap();
     let world = World::new();
     let files = world.files(1);
-    let long_ago = SystemTime::now() - ORPHAN_AGE * 2;
+    let long_ago = std::time::SystemTime::now() - ORPHAN_AGE * 2;
     let age = |path: &Path| std::fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
     age(&files.join(DATA));
     age(&files.join("bloom-0"));

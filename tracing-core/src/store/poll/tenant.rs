@@ -99,7 +99,7 @@ impl Store {
         };
         self.stats.with(tenant, |poll| poll.index = Some(index.created_at));
         let stale = self.poll.stale_index;
-        let age = Timestamp::now().duration_since(index.created_at);
+        let age = self.now().duration_since(index.created_at);
         if !stale.is_zero() && Duration::try_from(age).is_ok_and(|age| age > stale) {
             return Ok(None);
         }
@@ -123,7 +123,7 @@ impl Store {
         };
         let (live, compacted) = (keep(index.live), keep(index.compacted));
         // By this process's clock, so that it can be compared with what happens here.
-        let age = Duration::try_from(Timestamp::now().duration_since(as_of)).unwrap_or_default();
+        let age = Duration::try_from(self.now().duration_since(as_of)).unwrap_or_default();
         let Some(complete) = Instant::now().checked_sub(age) else { return Ok(None) };
         let complete = Some(complete);
         Ok(Some(Found { live, compacted, since: Since::Time(as_of), as_of, complete }))
@@ -208,7 +208,7 @@ impl Store {
     /// Lists a tenant, and reads the metas that are not known yet. Where one of them could not be read, the
     /// blocks are not said to be complete.
     pub(super) async fn list_tenant(&self, tenant: &Tenant) -> Result<Found, StoreError> {
-        let (begin, as_of, at) = (self.begin(), Timestamp::now(), Instant::now());
+        let (begin, as_of, at) = (self.begin(), self.now(), Instant::now());
         let known = self.known(tenant);
         let seen = self.list_blocks(tenant).await?;
         let metas = stream::iter(seen)
@@ -247,7 +247,7 @@ impl Store {
         // Replaced while it was listed, which may have passed by the place of its successor before that was there.
         if seen.compacted.is_none() && json.as_ref().is_err_and(StoreError::is_not_found) {
             json = self.get(tenant, id, COMPACTED).await;
-            compacted = Some(Timestamp::now());
+            compacted = Some(self.now());
         }
         let json = match json {
             Ok(json) => json,

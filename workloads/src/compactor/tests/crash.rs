@@ -1,6 +1,6 @@
 //! A compactor dies before each of its steps, and two have the same job at once.
 
-use super::*;
+use super::{super::record::Record, *};
 
 /// All steps of a job, in their order.
 const STEPS: [&str; 8] = [
@@ -110,6 +110,60 @@ async fn one_record_a_job_a_compactor_that_wakes_up_late_brings_nothing_back() {
     world.store().await.delete(&tenant(), record.output.id).await.unwrap();
     let _ = late.finish(&key, &record).await;
     assert!(world.live().await.is_empty(), "of {spans:?}");
+}
+
+/// A job whose record is put when another compactor has done it already and its own record has gone.
+async fn a_late_record(world: &World, late: &Compactor) -> (String, Record) {
+    die_before(late, "publish");
+    late.turn(&tenant()).await;
+    let objects = world.store().await.objects();
+    let key = objects.list("~vivace/jobs").await.unwrap()[0].key.clone();
+    let record = late.record_at(&key).await.unwrap().unwrap();
+    objects.delete(&key).await.unwrap();
+    world.compactor("other").await.turn(&tenant()).await;
+    objects.put(&key, record.to_json()).await.unwrap();
+    *late.stop_before.lock().unwrap() = None;
+    (key, record)
+}
+
+#[tokio::test]
+async fn one_record_a_job_one_that_is_put_when_the_job_is_done_comes_to_nothing() {
+    let world = World::new("{}");
+    let spans = three_blocks(&world).await;
+    let late = world.compactor("late").await;
+    let (key, record) = a_late_record(&world, &late).await;
+    assert!(!late.carry_through(&key, &record).await.unwrap());
+    assert_eq!((world.live().await.len(), world.found().await, world.records().await), (1, spans, 0));
+}
+
+#[tokio::test]
+async fn one_record_a_job_one_that_came_too_late_is_not_finished_by_another() {
+    let world = World::new("{}");
+    let spans = three_blocks(&world).await;
+    let late = world.compactor("late").await;
+    a_late_record(&world, &late).await;
+    world.compactor("next").await.turn(&tenant()).await;
+    assert_eq!((world.live().await.len(), world.found().await, world.records().await), (1, spans, 0));
+}
+
+#[tokio::test]
+async fn one_record_a_job_of_two_that_overlap_and_stand_at_once_none_counts_until_one_has_gone() {
+    let world = World::new("{}");
+    three_blocks(&world).await;
+    let one = world.compactor("one").await;
+    die_before(&one, "publish");
+    one.turn(&tenant()).await;
+    let objects = world.store().await.objects();
+    let key = objects.list("~vivace/jobs").await.unwrap()[0].key.clone();
+    let record = one.record_at(&key).await.unwrap().unwrap();
+    assert!(one.is_valid(&record).await.unwrap());
+    let mut output = record.output.clone();
+    output.id = BlockId::random();
+    let other = Record { inputs: record.inputs[..2].to_vec(), output };
+    objects.put(&other.key(), other.to_json()).await.unwrap();
+    assert!(!one.is_valid(&record).await.unwrap() && !one.is_valid(&other).await.unwrap());
+    one.withdraw(&other.key(), &other).await.unwrap();
+    assert!(one.is_valid(&record).await.unwrap());
 }
 
 #[tokio::test]
