@@ -36,6 +36,8 @@ const RECORD_ATTEMPTS: usize = 5;
 pub(crate) struct Applied {
     pub(crate) objects: BTreeMap<(Kind, String), Value>,
     pub(crate) changes: Changes,
+    /// What is gone.
+    pub(crate) removed: Vec<(Kind, String)>,
     /// Objects that could not be applied, with the reason.
     pub(crate) failures: Vec<String>,
 }
@@ -71,18 +73,45 @@ fn text(error: &kube::Error) -> String {
     }
 }
 
+impl Applied {
+    /// Takes in what was done besides.
+    pub(crate) fn add(&mut self, other: Self) {
+        let Changes { created, updated, deleted } = other.changes;
+        for key in &other.removed {
+            self.objects.remove(key);
+        }
+        self.objects.extend(other.objects);
+        self.changes.created.extend(created);
+        self.changes.updated.extend(updated);
+        self.changes.deleted.extend(deleted);
+        self.failures.extend(other.failures);
+    }
+}
+
 /// Makes the cluster hold the objects of a stack, and no others.
 pub(crate) async fn apply(client: &Client, identity: &Identity, prepared: Prepared, live: &Live) -> Applied {
-    let mut applied = Applied::default();
     let certificates = prepared.certificates.clone();
-    let ordered = match prepared.into_ordered() {
-        Ok(ordered) => ordered,
+    let mut applied = match prepared.into_ordered() {
+        Ok(ordered) => write(client, identity, ordered, live).await,
         Err(error) => {
-            applied.failures.push(format!("cannot write the objects: {error}"));
-            return applied;
+            Applied { failures: vec![format!("cannot write the objects: {error}")], ..Applied::default() }
         }
     };
-    for mut desired in ordered {
+    if applied.failures.is_empty() {
+        prune(client, identity, certificates.as_ref(), live, &mut applied).await;
+    }
+    applied
+}
+
+/// Makes the cluster hold these objects.
+pub(crate) async fn write(
+    client: &Client,
+    identity: &Identity,
+    objects: Vec<Desired>,
+    live: &Live,
+) -> Applied {
+    let mut applied = Applied::default();
+    for mut desired in objects {
         let key = (desired.kind, desired.name.clone());
         let found = live.objects.get(&key);
         if live.autoscaled.contains(&key) {
@@ -102,10 +131,16 @@ pub(crate) async fn apply(client: &Client, identity: &Identity, prepared: Prepar
             Err(error) => applied.failures.push(format!("{label}: {error}")),
         }
     }
-    if applied.failures.is_empty() {
-        prune(client, identity, certificates.as_ref(), live, &mut applied).await;
-    }
     applied
+}
+
+/// Removes what a resource has outside of its namespace, where nothing can own it. Answers what could not be removed.
+pub(crate) async fn remove_cluster_wide(client: &Client, identity: &Identity, live: &Live) -> Vec<String> {
+    let mut applied = Applied::default();
+    for (key, object) in live.objects.iter().filter(|((kind, _), _)| kind.is_cluster_wide()) {
+        remove(client, identity, key, object, &mut applied).await;
+    }
+    applied.failures
 }
 
 /// Leaves an object as it is, or makes it what it shall be.
@@ -283,18 +318,30 @@ async fn prune(
         if applied.objects.contains_key(key) || !is_ours || is_certificate(certificates, key) {
             continue;
         }
-        let (kind, name) = key;
-        let params = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(preconditions(object)),
-            ..DeleteParams::default()
-        };
-        let label = format!("{} {name}", kind.as_str());
-        match api(client, identity, *kind).delete(name, &params).await {
-            Ok(_) => applied.changes.deleted.push(label),
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            Err(error) => applied.failures.push(format!("{label}: {}", text(&error))),
+        remove(client, identity, key, object, applied).await;
+    }
+}
+
+async fn remove(
+    client: &Client,
+    identity: &Identity,
+    (kind, name): &(Kind, String),
+    object: &Value,
+    applied: &mut Applied,
+) {
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(preconditions(object)),
+        ..DeleteParams::default()
+    };
+    let label = format!("{} {name}", kind.as_str());
+    match api(client, identity, *kind).delete(name, &params).await {
+        Ok(_) => {
+            applied.removed.push((*kind, name.clone()));
+            applied.changes.deleted.push(label);
         }
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        Err(error) => applied.failures.push(format!("{label}: {}", text(&error))),
     }
 }
 

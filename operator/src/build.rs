@@ -78,6 +78,14 @@ pub(crate) struct Desired {
     pub(crate) may_be_scaled: bool,
 }
 
+impl Desired {
+    /// Of an object whose number of pods is no matter.
+    pub(crate) fn of(kind: Kind, name: String, object: &impl Serialize) -> Result<Self, String> {
+        let object = serde_json::to_value(object).map_err(|error| error.to_string())?;
+        Ok(Self { kind, name, object, may_be_scaled: false })
+    }
+}
+
 /// Makes the objects of a stack.
 pub(crate) fn build(stack: &Stack) -> Prepared {
     let rendered = config::render(stack);

@@ -36,15 +36,13 @@ pub use rotation::{Rotation, RotationError};
 use authority::Authority;
 use bundle::Bundle;
 
-/// The components that get a certificate, whether the stack has them or not: those of Grafana's operator.
-pub const COMPONENTS: [&str; 7] =
-    ["distributor", "ingester", "querier", "query-frontend", "compactor", "gateway", "metrics-generator"];
-
 /// What there is to be.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// `tempo-<stack>`: how names of objects begin.
-    pub base: String,
+    /// Secret with the authority.
+    pub authority: String,
+    /// ConfigMap with the authorities to trust.
+    pub bundle: String,
     /// Where the objects are.
     pub namespace: String,
     /// On every object.
@@ -60,19 +58,10 @@ pub struct Wanted {
 /// Who gets a certificate, and for which names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// As in the names of objects: `ingester`.
-    pub name: String,
+    /// Secret with the certificate.
+    pub secret: String,
     /// What it is called by those who connect to it.
     pub hostnames: BTreeSet<String>,
-}
-
-impl Component {
-    /// One that is reached by a Service: by its name in the cluster, with and without `domain` (`cluster.local`).
-    pub fn of_service(name: &str, service: &str, namespace: &str, domain: &str) -> Self {
-        let short = format!("{service}.{namespace}.svc");
-        let hostnames = BTreeSet::from(["localhost".to_owned(), format!("{short}.{domain}"), short]);
-        Self { name: name.to_owned(), hostnames }
-    }
 }
 
 /// What is there. Objects of other names may be among them.
@@ -197,11 +186,11 @@ pub fn plan<'a>(
 ) -> Result<Plan, PlanError> {
     let mut context = Context { now: now.as_second(), wanted, keys, changes: Vec::new() };
     let secret = |name: &str| existing.secrets.iter().find(|s| s.metadata.name.as_deref() == Some(name));
-    let name = wanted.bundle_name();
+    let name = wanted.bundle.clone();
     let config_map = existing.config_maps.iter().find(|c| c.metadata.name.as_deref() == Some(&name));
-    let found: Vec<_> = wanted.components.iter().map(|c| secret(&wanted.certificate_name(c))).collect();
+    let found: Vec<_> = wanted.components.iter().map(|c| secret(&c.secret.clone())).collect();
     let shown = Bundle::read(config_map, &found, &mut context);
-    let ca_secret = secret(&wanted.authority_name());
+    let ca_secret = secret(&wanted.authority.clone());
     let authority = Authority::decide(ca_secret, &shown, &mut context)?;
     let mut leaves = Vec::new();
     for (component, secret) in wanted.components.iter().zip(&found) {

@@ -1,6 +1,7 @@
-//! Watches stacks and everything that is theirs, and reconciles them in five steps: dereference, validate, build,
-//! apply, status. Only the first and the last two touch the cluster. IO.
+//! Watches the resources of both kinds and everything that is theirs, and reconciles them in five steps: dereference,
+//! validate, build, apply, status. Only the first and the last two touch the cluster. IO.
 
+mod certificates;
 mod events;
 mod watches;
 
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::join_all};
 use k8s_openapi::jiff::{Timestamp, Unit};
 use kube::{
     Api, Client, ResourceExt,
@@ -22,16 +23,16 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{TempoStack, TempoStackStatus},
+    api::{TempoMonolithic, TempoStack},
     apply::{self, Applied},
-    build,
+    certificates::Rotation,
     compare::FIELD_MANAGER,
     dereference::{DereferenceError, dereference},
+    managed::{Managed, Observed},
     metrics::{Metrics, Outcome},
     names::Identity,
     platform::Platform,
-    status::{self, Evidence, Verdict},
-    validate,
+    status::{Evidence, Verdict},
 };
 
 /// The peer holds deletions up with this; stacks taken over from it still carry it.
@@ -45,6 +46,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mi
 pub(crate) struct Context {
     client: Client,
     platform: Platform,
+    rotation: Rotation,
     metrics: Arc<Metrics>,
     events: events::Events,
     /// Errors in a row, by resource.
@@ -68,29 +70,39 @@ impl Error {
     }
 }
 
-/// Keeps all stacks as they shall be until told to stop.
+/// Keeps all resources as they shall be until told to stop.
 pub(crate) async fn run(
     client: Client,
-    platform: Platform,
+    (platform, rotation): (Platform, Rotation),
     metrics: Arc<Metrics>,
     instance: String,
     stop: CancellationToken,
 ) {
     let context = Arc::new(Context {
         events: events::Events::new(client.clone(), instance),
-        client: client.clone(),
+        client,
         platform,
+        rotation,
         metrics,
         failures: Mutex::new(HashMap::new()),
     });
-    watches::controller(&client)
+    let stacks = run_kind::<TempoStack>(Arc::clone(&context), stop.clone()).boxed();
+    let monolithic = run_kind::<TempoMonolithic>(context, stop).boxed();
+    join_all([stacks, monolithic]).await;
+}
+
+async fn run_kind<K: Managed>(context: Arc<Context>, stop: CancellationToken) {
+    watches::controller::<K>(&context.client, &context.platform)
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, backoff, context)
+        .run(reconcile::<K>, backoff::<K>, context)
         .for_each(|_| std::future::ready(()))
         .await;
 }
 
-async fn reconcile(guard: Arc<DeserializeGuard<TempoStack>>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile<K: Managed>(
+    guard: Arc<DeserializeGuard<K>>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
     let key = key_of(&guard);
     let start = Instant::now();
     let result = Box::pin(reconcile_named(&guard, &context)).await;
@@ -103,49 +115,60 @@ async fn reconcile(guard: Arc<DeserializeGuard<TempoStack>>, context: Arc<Contex
 }
 
 /// The resource is read afresh: what a watch gave may be older than the status that we wrote last.
-async fn reconcile_named(guard: &DeserializeGuard<TempoStack>, context: &Context) -> Result<Action, Error> {
+async fn reconcile_named<K: Managed>(
+    guard: &DeserializeGuard<K>,
+    context: &Context,
+) -> Result<Action, Error> {
     let (name, namespace) = (guard.name_any(), guard.namespace().unwrap_or_default());
-    let api: Api<DeserializeGuard<TempoStack>> = Api::namespaced(context.client.clone(), &namespace);
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(context.client.clone(), &namespace);
+    let forget = || context.metrics.forget(K::OWNER, &namespace, &name);
     let Some(fresh) = api.get_opt(&name).await.map_err(Error::resource("read the resource"))? else {
-        context.metrics.forget(&namespace, &name);
+        forget();
         return Ok(Action::await_change());
     };
     match fresh.0 {
         Err(invalid) => {
             tracing::warn!(namespace, name, error = %invalid.error, "resource cannot be read");
-            context.events.unreadable(&namespace, &name, &invalid).await;
+            context.events.unreadable(K::OWNER.as_str(), &namespace, &name, &invalid).await;
             Ok(Action::await_change())
         }
-        Ok(resource) if resource.metadata.deletion_timestamp.is_some() => {
-            context.metrics.forget(&namespace, &name);
-            release(&context.client, &resource).await
+        Ok(resource) if resource.meta().deletion_timestamp.is_some() => {
+            forget();
+            release(context, &resource).await
         }
-        Ok(resource) => reconcile_stack(&resource, context).await,
+        Ok(resource) => reconcile_resource(&resource, context).await,
     }
 }
 
-/// The five steps.
-async fn reconcile_stack(resource: &TempoStack, context: &Context) -> Result<Action, Error> {
+/// The five steps, and the certificates, which there are whether or not the rest can be built.
+async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Result<Action, Error> {
     let Context { client, platform, .. } = context;
     let facts = dereference(client, resource, platform).await?;
-    let identity = Identity::from(resource);
-    let built = validate::validate(resource, &facts, platform);
-    let unchanged =
-        |verdict| (verdict, Applied { objects: facts.live.objects.clone(), ..Applied::default() });
-    let warnings = built.as_ref().map(|stack| stack.common.warnings.clone()).unwrap_or_default();
-    let (verdict, applied) = match built {
-        Err(invalid) => unchanged(Verdict::Invalid(invalid)),
-        Ok(_) if !validate::is_managed(resource) => unchanged(Verdict::Done),
-        Ok(stack) => {
-            let applied = apply::apply(client, &identity, build::build(&stack), &facts.live).await;
-            (verdict_of(&applied), applied)
+    let identity = resource.identity();
+    let mut applied = Applied { objects: facts.live.objects.clone(), ..Applied::default() };
+    let mut next = RESYNC;
+    if resource.is_managed() {
+        let until = certificates::keep(context, &identity, &facts.live, &mut applied).await;
+        next = next.min(until.unwrap_or(RESYNC));
+    }
+    let mut warnings = Vec::new();
+    let verdict = match resource.prepare(&facts, platform) {
+        Err(invalid) => Verdict::Invalid(invalid),
+        Ok((_, unserved)) if !resource.is_managed() => {
+            warnings = unserved;
+            Verdict::Done
+        }
+        Ok((prepared, unserved)) => {
+            warnings = unserved;
+            applied.add(apply::apply(client, &identity, prepared, &facts.live).await);
+            verdict_of(&applied)
         }
     };
     context.metrics.wrote(&applied.changes);
-    context.events.changes(resource, &applied.changes).await;
+    context.events.changes(&resource.object_ref(&()), &applied.changes).await;
     let evidence = Evidence {
         identity: &identity,
-        generation: resource.metadata.generation,
+        generation: resource.meta().generation,
         verdict,
         warnings: &warnings,
         objects: &applied.objects,
@@ -153,7 +176,7 @@ async fn reconcile_stack(resource: &TempoStack, context: &Context) -> Result<Act
     };
     write_status(resource, context, &evidence).await?;
     if applied.failures.is_empty() {
-        Ok(Action::requeue(RESYNC))
+        Ok(Action::requeue(next))
     } else {
         Err(Error::Apply(applied.failures.join("; ")))
     }
@@ -164,29 +187,34 @@ fn verdict_of(applied: &Applied) -> Verdict {
 }
 
 /// Writes the status when it is another than before, and tells of the change.
-async fn write_status(
-    resource: &TempoStack,
+async fn write_status<K: Managed>(
+    resource: &K,
     context: &Context,
     evidence: &Evidence<'_>,
 ) -> Result<(), Error> {
-    let old = resource.status.clone().unwrap_or_default();
+    let old = resource.observed();
     let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
-    let new = status::derive(&old, evidence, now);
+    let new = K::derive(&old, evidence, now);
     let Identity { name, namespace, .. } = evidence.identity;
-    context.metrics.status(namespace, name, &new);
+    context.metrics.status(K::OWNER, namespace, name, new.conditions());
     if new == old {
         return Ok(());
     }
-    patch_status(&context.client, evidence.identity, &new).await?;
-    context.events.transition(resource, &old, &new).await;
+    patch_status::<K>(&context.client, evidence.identity, &new).await?;
+    let about = resource.object_ref(&());
+    context.events.transition(&about, old.conditions(), new.conditions()).await;
     Ok(())
 }
 
-async fn patch_status(client: &Client, identity: &Identity, status: &TempoStackStatus) -> Result<(), Error> {
-    let api: Api<TempoStack> = Api::namespaced(client.clone(), &identity.namespace);
+async fn patch_status<K: Managed>(
+    client: &Client,
+    identity: &Identity,
+    status: &K::Status,
+) -> Result<(), Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), &identity.namespace);
     let patch = json!({
         "apiVersion": "tempo.grafana.com/v1alpha1",
-        "kind": "TempoStack",
+        "kind": K::OWNER.as_str(),
         "metadata": {"uid": identity.uid},
         "status": status,
     });
@@ -201,35 +229,44 @@ async fn patch_status(client: &Client, identity: &Identity, status: &TempoStackS
     }
 }
 
-/// Kubernetes removes what a stack owns; only the peer's finalizer has to be taken off.
-async fn release(client: &Client, resource: &TempoStack) -> Result<Action, Error> {
+/// Kubernetes removes what a resource owns. What is in no namespace nobody can own: that is removed here, and then the
+/// peer's finalizer is taken off.
+async fn release<K: Managed>(context: &Context, resource: &K) -> Result<Action, Error> {
+    let Context { client, platform, .. } = context;
     if !resource.finalizers().iter().any(|finalizer| finalizer == PEER_FINALIZER) {
         return Ok(Action::await_change());
     }
-    let api: Api<TempoStack> = Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
+    let identity = resource.identity();
+    let live = dereference(client, resource, platform).await?.live;
+    let failures = apply::remove_cluster_wide(client, &identity, &live).await;
+    if !failures.is_empty() {
+        return Err(Error::Apply(failures.join("; ")));
+    }
+    let api: Api<K> = Api::namespaced(client.clone(), &identity.namespace);
     let left: Vec<&String> =
         resource.finalizers().iter().filter(|finalizer| *finalizer != PEER_FINALIZER).collect();
     let patch = json!({"metadata": {"resourceVersion": resource.resource_version(), "finalizers": left}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(&resource.name_any(), &params, &Patch::Merge(&patch)).await {
+    match api.patch(&identity.name, &params, &Patch::Merge(&patch)).await {
         Ok(_) => Ok(Action::await_change()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Action::await_change()),
         Err(error) => Err(Error::resource("take off the finalizer")(error)),
     }
 }
 
-fn key_of(guard: &DeserializeGuard<TempoStack>) -> String {
-    format!("{}/{}", guard.namespace().unwrap_or_default(), guard.name_any())
+fn key_of<K: Managed>(guard: &DeserializeGuard<K>) -> String {
+    format!("{} {}/{}", K::OWNER.as_str(), guard.namespace().unwrap_or_default(), guard.name_any())
 }
 
-/// Twice as long after each error in a row, each stack for itself.
+/// Twice as long after each error in a row, each resource for itself.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn backoff(guard: Arc<DeserializeGuard<TempoStack>>, error: &Error, context: Arc<Context>) -> Action {
+fn backoff<K: Managed>(guard: Arc<DeserializeGuard<K>>, error: &Error, context: Arc<Context>) -> Action {
     let mut failures = context.failures.lock().unwrap_or_else(PoisonError::into_inner);
     let count = failures.entry(key_of(&guard)).or_default();
     let wait = backoff_after(*count);
     *count = count.saturating_add(1);
     tracing::warn!(
+        kind = K::OWNER.as_str(),
         namespace = guard.namespace(),
         name = guard.name_any(),
         error = %describe(error),

@@ -20,9 +20,10 @@ use crate::{
     api::{TempoMonolithic, TempoStack},
     facts::{Contents, Entropy, Facts, Live},
     kind::Kind,
+    managed::Managed,
     names::{INSTANCE, Identity, MANAGED_BY, NAMESPACE, Owner},
     platform::Platform,
-    references::{self, References},
+    references::References,
 };
 
 /// Why the cluster could not be read.
@@ -36,23 +37,13 @@ pub(crate) enum DereferenceError {
     Entropy,
 }
 
-/// Reads everything that the other steps need to know of a stack.
+/// Reads everything that the other steps need to know of a resource.
 pub(crate) async fn dereference(
     client: &Client,
-    resource: &TempoStack,
+    resource: &impl Managed,
     platform: &Platform,
 ) -> Result<Facts, DereferenceError> {
-    facts(client, Identity::from(resource), references::of_stack(&resource.spec), platform).await
-}
-
-/// As [`dereference`], of a monolithic stack.
-#[expect(dead_code, reason = "until the controller runs for both kinds")]
-pub(crate) async fn dereference_monolithic(
-    client: &Client,
-    resource: &TempoMonolithic,
-    platform: &Platform,
-) -> Result<Facts, DereferenceError> {
-    facts(client, Identity::from(resource), references::of_monolithic(&resource.spec), platform).await
+    facts(client, resource.identity(), resource.references(), platform).await
 }
 
 async fn facts(

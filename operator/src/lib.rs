@@ -14,6 +14,7 @@ mod facts;
 mod fixture;
 mod generate;
 mod kind;
+mod managed;
 mod manifest;
 mod metrics;
 mod names;
@@ -28,7 +29,7 @@ mod status;
 mod validate;
 
 pub use generate::{Options as GenerateOptions, generate};
-pub use run::{Options as RunOptions, PlatformOptions, run};
+pub use run::{Options as RunOptions, PlatformOptions, RotationOptions, run};
 
 /// Writes text to standard output.
 pub fn print(text: &str) -> std::io::Result<()> {

@@ -8,10 +8,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    api::{ConditionType, TempoStackStatus},
-    apply::Changes,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::{api::ConditionType, apply::Changes, names::Owner};
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -50,7 +49,8 @@ pub(crate) struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     duration: Histogram,
     writes: Family<WriteLabels, Counter>,
-    condition: Family<StatusLabels, Gauge>,
+    /// Of stacks and of monolithic ones.
+    conditions: [Family<StatusLabels, Gauge>; 2],
     leader: Gauge,
 }
 
@@ -62,7 +62,7 @@ impl Metrics {
             reconciles: Family::default(),
             duration: Histogram::new(buckets),
             writes: Family::default(),
-            condition: Family::default(),
+            conditions: Default::default(),
             leader: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -82,11 +82,12 @@ impl Metrics {
             "1 on the instance that reconciles",
             metrics.leader.clone(),
         );
-        registry.register(
-            "tempostack_status_condition",
-            "Conditions of each stack: 1 where true",
-            metrics.condition.clone(),
-        );
+        let [stacks, monolithic] = &metrics.conditions;
+        for (name, family) in
+            [("tempostack_status_condition", stacks), ("tempomonolithic_status_condition", monolithic)]
+        {
+            registry.register(name, "Conditions of each resource: 1 where true", family.clone());
+        }
         metrics
     }
 
@@ -106,20 +107,26 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn status(&self, namespace: &str, name: &str, status: &TempoStackStatus) {
+    pub(crate) fn status(&self, owner: Owner, namespace: &str, name: &str, conditions: &[Condition]) {
         for condition in ConditionType::ALL {
-            let is_true = status
-                .conditions
-                .iter()
-                .any(|found| found.type_ == condition.as_str() && found.status == "True");
-            self.condition.get_or_create(&labels(namespace, name, condition)).set(i64::from(is_true));
+            let is_true =
+                conditions.iter().any(|found| found.type_ == condition.as_str() && found.status == "True");
+            self.of(owner).get_or_create(&labels(namespace, name, condition)).set(i64::from(is_true));
         }
     }
 
-    /// A stack that is gone is not reported any more.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
+    fn of(&self, owner: Owner) -> &Family<StatusLabels, Gauge> {
+        let [stacks, monolithic] = &self.conditions;
+        match owner {
+            Owner::TempoStack => stacks,
+            Owner::TempoMonolithic => monolithic,
+        }
+    }
+
+    /// A resource that is gone is not reported any more.
+    pub(crate) fn forget(&self, owner: Owner, namespace: &str, name: &str) {
         for condition in ConditionType::ALL {
-            self.condition.remove(&labels(namespace, name, condition));
+            self.of(owner).remove(&labels(namespace, name, condition));
         }
     }
 
@@ -150,10 +157,10 @@ mod tests {
     #[test]
     fn conditions_are_reported_until_the_stack_is_gone() {
         let metrics = Metrics::new();
-        metrics.status("ns", "s", &TempoStackStatus::default());
+        metrics.status(Owner::TempoStack, "ns", "s", &[]);
         let line = r#"tempostack_status_condition{stack_namespace="ns",stack_name="s",condition="Ready"} 0"#;
         assert!(metrics.text().expect("metrics are text").contains(line));
-        metrics.forget("ns", "s");
+        metrics.forget(Owner::TempoStack, "ns", "s");
         assert!(!metrics.text().expect("metrics are text").contains(line));
     }
 }

@@ -155,7 +155,6 @@ impl Identity {
     }
 
     /// Labels of Secrets and the ConfigMap with certificates, which are the same for both resources.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever makes certificates"))]
     pub(crate) fn certificate_labels(&self) -> Labels {
         labels([(INSTANCE, self.name.as_str()), MANAGED_BY, (NAME, Owner::TempoStack.label())])
     }

@@ -15,7 +15,10 @@ use kube_lease_manager::LeaseManagerBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use vivace_config::Duration;
+
 use crate::{
+    certificates::{Rotation, RotationError},
     controller,
     metrics::Metrics,
     platform::{Distribution, Gates, Images, Platform, TlsProfile, discovery},
@@ -33,6 +36,8 @@ pub struct Options {
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = "[::]:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    rotation: RotationOptions,
     /// Reconcile without a lease; for a single instance only.
     #[arg(long)]
     no_leader_election: bool,
@@ -110,6 +115,29 @@ pub struct PlatformOptions {
     role_arn: Option<String>,
 }
 
+/// How long certificates last, as the peer's variables say it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RotationOptions {
+    /// How long an authority is valid: `43830h`.
+    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CA_VALIDITY")]
+    ca_validity: Option<Duration>,
+    /// Age at which an authority is renewed: `35064h`.
+    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CA_REFRESH")]
+    ca_refresh: Option<Duration>,
+    /// How long a certificate is valid: `2160h`.
+    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CERT_VALIDITY")]
+    cert_validity: Option<Duration>,
+    /// Age at which a certificate is renewed: `1728h`.
+    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CERT_REFRESH")]
+    cert_refresh: Option<Duration>,
+}
+
+impl RotationOptions {
+    fn rotation(&self) -> Result<Rotation, RotationError> {
+        Rotation::new(self.ca_validity, self.ca_refresh, self.cert_validity, self.cert_refresh)
+    }
+}
+
 /// Handed on to the workloads when the operator has them.
 const PROXY_VARIABLES: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -165,6 +193,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let (platform, gates) = options.platform.platform()?;
+    let rotation = options.rotation.rotation().context("BUILT_IN_CERT_MANAGEMENT")?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let metrics = Arc::new(Metrics::new());
@@ -184,7 +213,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         "vivace-operator starts"
     );
     let platform = discovery::discover(&client, platform, &gates).await;
-    let outcome = lead(&options, client, platform, metrics, &stop).await;
+    let outcome = lead(&options, client, (platform, rotation), metrics, &stop).await;
     stop.cancel();
     pages.await.context("the pages ended badly")?.context("cannot serve the pages")?;
     outcome
@@ -210,12 +239,12 @@ async fn stop_on_signal(stop: CancellationToken) {
 async fn lead(
     options: &Options,
     client: Client,
-    platform: Platform,
+    settings: (Platform, Rotation),
     metrics: Arc<Metrics>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let control = |client| {
-        controller::run(client, platform, Arc::clone(&metrics), options.instance.clone(), stop.child_token())
+        controller::run(client, settings, Arc::clone(&metrics), options.instance.clone(), stop.child_token())
     };
     if options.no_leader_election {
         metrics.leading(true);

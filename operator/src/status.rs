@@ -11,7 +11,10 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::{
-    api::{ComponentPods, ConditionType, PodsByPhase, ReplicaCount, Replicas, TempoStackStatus},
+    api::{
+        ComponentPods, ConditionType, MonolithicPods, PodsByPhase, ReplicaCount, Replicas,
+        TempoMonolithicStatus, TempoStackStatus,
+    },
     kind::Kind,
     names::{COMPONENT, Identity},
     role::{ByRole, Role},
@@ -22,6 +25,11 @@ use crate::{
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Condition that names what is asked for and not done.
 pub(crate) const UNSERVED: &str = "Unserved";
+/// Conditions of kstatus, there only while they are true.
+const RECONCILING: &str = "Reconciling";
+const STALLED: &str = "Stalled";
+/// Label of the pods of a monolithic stack.
+const MONOLITH: &str = "tempo";
 /// Longest message of a condition, in characters.
 const MESSAGE_LIMIT: usize = 4096;
 
@@ -65,51 +73,94 @@ struct Rollout {
     settled: bool,
 }
 
+/// What is known of a part of a stack that has pods of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Sight {
+    /// The component's label.
+    name: &'static str,
+    /// Whether the stack has it.
+    is_there: bool,
+    rollout: Rollout,
+    pods: PodsByPhase,
+}
+
 /// The status of a stack. Transition times are kept where the condition did not change.
 pub(crate) fn derive(old: &TempoStackStatus, evidence: &Evidence<'_>, now: Timestamp) -> TempoStackStatus {
-    let rollouts = ByRole::from_fn(|role| rollout(evidence, role));
-    let pods = ByRole::from_fn(|role| by_phase(evidence.pods, role));
-    let finding = find(evidence, &rollouts, &pods);
+    let sights = ByRole::from_fn(|role| of_role(evidence, role));
+    let all = Role::ALL.map(|role| sights.get(role));
+    let finding = find(evidence, &all);
+    let optional = |sight: &Sight| sight.is_there.then_some(sight.rollout.count);
     TempoStackStatus {
-        conditions: conditions(old, evidence, &finding, now),
+        conditions: conditions(&old.conditions, evidence, &finding, now),
         observed_generation: evidence.generation,
         operator_version: Some(VERSION.to_owned()),
         tempo_version: Some(VERSION.to_owned()),
         replicas: Some(Replicas {
-            compactor: rollouts.compactor.count,
-            distributor: rollouts.distributor.count,
-            gateway: has(evidence, Role::Gateway).then_some(rollouts.gateway.count),
-            metrics_generator: has(evidence, Role::MetricsGenerator)
-                .then_some(rollouts.metrics_generator.count),
-            ingester: rollouts.ingester.count,
-            querier: rollouts.querier.count,
-            query_frontend: rollouts.query_frontend.count,
+            compactor: sights.compactor.rollout.count,
+            distributor: sights.distributor.rollout.count,
+            gateway: optional(&sights.gateway),
+            metrics_generator: optional(&sights.metrics_generator),
+            ingester: sights.ingester.rollout.count,
+            querier: sights.querier.rollout.count,
+            query_frontend: sights.query_frontend.rollout.count,
         }),
         components: Some(ComponentPods {
-            compactor: pods.compactor,
-            distributor: pods.distributor,
-            gateway: pods.gateway,
-            metrics_generator: has(evidence, Role::MetricsGenerator).then_some(pods.metrics_generator),
-            ingester: pods.ingester,
-            querier: pods.querier,
-            query_frontend: pods.query_frontend,
+            compactor: sights.compactor.pods,
+            distributor: sights.distributor.pods,
+            gateway: sights.gateway.pods,
+            metrics_generator: sights.metrics_generator.is_there.then_some(sights.metrics_generator.pods),
+            ingester: sights.ingester.pods,
+            querier: sights.querier.pods,
+            query_frontend: sights.query_frontend.pods,
         }),
     }
 }
 
-/// The condition that is true in a status.
-pub(crate) fn active(status: &TempoStackStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|condition| condition.status == "True" && condition.type_ != UNSERVED)
+/// As [`derive`], of a monolithic stack.
+pub(crate) fn derive_monolithic(
+    old: &TempoMonolithicStatus,
+    evidence: &Evidence<'_>,
+    now: Timestamp,
+) -> TempoMonolithicStatus {
+    let sight = Sight {
+        is_there: true,
+        ..look(evidence, MONOLITH, (Kind::StatefulSet, evidence.identity.monolith()))
+    };
+    let finding = find(evidence, &[&sight]);
+    TempoMonolithicStatus {
+        conditions: conditions(&old.conditions, evidence, &finding, now),
+        observed_generation: evidence.generation,
+        operator_version: Some(VERSION.to_owned()),
+        tempo_version: Some(VERSION.to_owned()),
+        replicas: Some(sight.rollout.count),
+        components: Some(MonolithicPods { tempo: sight.pods }),
+    }
 }
 
-/// Whether the stack has the component.
-fn has(evidence: &Evidence<'_>, role: Role) -> bool {
-    !role.is_optional() || evidence.objects.contains_key(&(Kind::Deployment, evidence.identity.role(role)))
+/// The condition that is true among those of which one always is.
+pub(crate) fn active(conditions: &[Condition]) -> Option<&Condition> {
+    let is_one =
+        |condition: &&Condition| ConditionType::ALL.iter().any(|one| one.as_str() == condition.type_);
+    conditions.iter().filter(is_one).find(|condition| condition.status == "True")
 }
 
-fn rollout(evidence: &Evidence<'_>, role: Role) -> Rollout {
+fn of_role(evidence: &Evidence<'_>, role: Role) -> Sight {
     let kind = if role == Role::Ingester { Kind::StatefulSet } else { Kind::Deployment };
-    let Some(object) = evidence.objects.get(&(kind, evidence.identity.role(role))) else {
+    let sight = look(evidence, role.as_str(), (kind, evidence.identity.role(role)));
+    Sight { is_there: !role.is_optional() || sight.is_there, ..sight }
+}
+
+fn look(evidence: &Evidence<'_>, name: &'static str, workload: (Kind, String)) -> Sight {
+    Sight {
+        name,
+        is_there: evidence.objects.contains_key(&workload),
+        rollout: rollout(evidence, &workload),
+        pods: by_phase(evidence.pods, name),
+    }
+}
+
+fn rollout(evidence: &Evidence<'_>, workload: &(Kind, String)) -> Rollout {
+    let Some(object) = evidence.objects.get(workload) else {
         return Rollout::default();
     };
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
@@ -132,9 +183,9 @@ fn rollout(evidence: &Evidence<'_>, role: Role) -> Rollout {
 }
 
 /// Names of a component's pods by phase; pods that are going are left out.
-fn by_phase(pods: &[Pod], role: Role) -> PodsByPhase {
+fn by_phase(pods: &[Pod], component: &str) -> PodsByPhase {
     let mut names = PodsByPhase::new();
-    for pod in of_role(pods, role) {
+    for pod in of_component(pods, component) {
         names.entry(phase(pod).to_owned()).or_default().push(pod.name_any());
     }
     for list in names.values_mut() {
@@ -143,10 +194,10 @@ fn by_phase(pods: &[Pod], role: Role) -> PodsByPhase {
     names
 }
 
-fn of_role(pods: &[Pod], role: Role) -> impl Iterator<Item = &Pod> {
+fn of_component<'a>(pods: &'a [Pod], component: &'a str) -> impl Iterator<Item = &'a Pod> {
     pods.iter().filter(move |pod| {
         pod.metadata.deletion_timestamp.is_none()
-            && pod.labels().get(COMPONENT).is_some_and(|component| component == role.as_str())
+            && pod.labels().get(COMPONENT).is_some_and(|found| found == component)
     })
 }
 
@@ -163,7 +214,7 @@ fn phase(pod: &Pod) -> &str {
     }
 }
 
-fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsByPhase>) -> Finding {
+fn find(evidence: &Evidence<'_>, sights: &[&Sight]) -> Finding {
     let finding = |condition, reason, message: String| Finding { condition, reason, message };
     match &evidence.verdict {
         Verdict::Invalid(invalid) => {
@@ -178,9 +229,9 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
         }
         Verdict::Done => {}
     }
-    let failed: Vec<&str> = Role::ALL
-        .into_iter()
-        .flat_map(|role| ["Failed", "Unknown"].map(|phase| pods.get(role).get(phase)))
+    let failed: Vec<&str> = sights
+        .iter()
+        .flat_map(|sight| ["Failed", "Unknown"].map(|phase| sight.pods.get(phase)))
         .flatten()
         .flatten()
         .map(String::as_str)
@@ -189,10 +240,10 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
         let message = format!("pods have failed: {}", failed.join(", "));
         return finding(ConditionType::Failed, "FailedComponents", message);
     }
-    let waiting: Vec<String> = Role::ALL
-        .into_iter()
-        .filter(|role| has(evidence, *role) && !rollouts.get(*role).settled)
-        .map(|role| waiting_for(evidence.pods, role, rollouts.get(role)))
+    let waiting: Vec<String> = sights
+        .iter()
+        .filter(|sight| sight.is_there && !sight.rollout.settled)
+        .map(|sight| waiting_for(evidence.pods, sight))
         .collect();
     if waiting.is_empty() {
         return finding(ConditionType::Ready, "Ready", "all components are operational".to_owned());
@@ -202,13 +253,14 @@ fn find(evidence: &Evidence<'_>, rollouts: &ByRole<Rollout>, pods: &ByRole<PodsB
 }
 
 /// What a component lacks, and what its pods say of it.
-fn waiting_for(pods: &[Pod], role: Role, rollout: &Rollout) -> String {
+fn waiting_for(pods: &[Pod], sight: &Sight) -> String {
+    let Sight { name, rollout, .. } = sight;
     let ReplicaCount { desired, ready, updated } = rollout.count;
-    let mut text = format!("{}: {ready} of {desired} ready, {updated} up to date", role.as_str());
+    let mut text = format!("{name}: {ready} of {desired} ready, {updated} up to date");
     if rollout.total > desired {
         text = format!("{text}, {} too many", rollout.total - desired);
     }
-    let mut reasons: Vec<String> = of_role(pods, role).filter_map(trouble).collect();
+    let mut reasons: Vec<String> = of_component(pods, name).filter_map(trouble).collect();
     reasons.sort();
     reasons.dedup();
     if reasons.is_empty() { text } else { format!("{text} ({})", reasons.join(", ")) }
@@ -233,23 +285,32 @@ fn trouble(pod: &Pod) -> Option<String> {
 }
 
 fn conditions(
-    old: &TempoStackStatus,
+    old: &[Condition],
     evidence: &Evidence<'_>,
     finding: &Finding,
     now: Timestamp,
 ) -> Vec<Condition> {
+    let make = |name: &str, is_true: bool, reason: &str, message: &str| {
+        make(old, evidence, name, is_true, reason, message, now)
+    };
     let mut all: Vec<Condition> = ConditionType::ALL
         .into_iter()
         .map(|condition| {
             let is_true = condition == finding.condition;
             let message = if is_true { finding.message.as_str() } else { "" };
             let reason = if is_true { finding.reason } else { condition_reason(condition) };
-            make(old, evidence, condition.as_str(), is_true, reason, message, now)
+            make(condition.as_str(), is_true, reason, message)
         })
         .collect();
+    // What tools understand that know nothing of tracing: kstatus, and with it Flux and Argo CD.
+    let standard = match finding.condition {
+        ConditionType::Ready => None,
+        ConditionType::Pending => Some(RECONCILING),
+        ConditionType::Failed | ConditionType::ConfigurationError => Some(STALLED),
+    };
+    all.extend(standard.map(|name| make(name, true, finding.reason, &finding.message)));
     if !evidence.warnings.is_empty() {
-        let message = evidence.warnings.join("; ");
-        all.push(make(old, evidence, UNSERVED, true, "UnservedFields", &message, now));
+        all.push(make(UNSERVED, true, "UnservedFields", &evidence.warnings.join("; ")));
     }
     all
 }
@@ -265,7 +326,7 @@ const fn condition_reason(condition: ConditionType) -> &'static str {
 }
 
 fn make(
-    old: &TempoStackStatus,
+    old: &[Condition],
     evidence: &Evidence<'_>,
     name: &str,
     is_true: bool,
@@ -274,7 +335,7 @@ fn make(
     now: Timestamp,
 ) -> Condition {
     let status = if is_true { "True" } else { "False" };
-    let before = old.conditions.iter().find(|before| before.type_ == name && before.status == status);
+    let before = old.iter().find(|before| before.type_ == name && before.status == status);
     Condition {
         last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
         message: message.chars().take(MESSAGE_LIMIT).collect(),

@@ -127,7 +127,6 @@ pub(crate) fn is_managed(resource: &TempoStack) -> bool {
 }
 
 /// Whether the operator may write.
-#[cfg_attr(not(test), expect(dead_code, reason = "until the controller runs for both kinds"))]
 pub(crate) fn is_managed_monolithic(resource: &TempoMonolithic) -> bool {
     resource.spec.management.unwrap_or_default() == ManagementState::Managed
 }

@@ -28,7 +28,7 @@ impl Authority {
         context: &mut Context<'_>,
     ) -> Result<Self, PlanError> {
         let (wanted, now) = (context.wanted, context.now);
-        let name = wanted.authority_name();
+        let name = wanted.authority.clone();
         let staged = secret.and_then(|secret| objects::pair(secret, NEXT_CERT, NEXT_KEY).ok());
         let next = staged.filter(|next| next.cert.is_authority && next.cert.not_after > now);
         let signer = match sound(secret, now) {
@@ -73,7 +73,7 @@ impl Authority {
         if let Some(next) = &self.next {
             data.extend([(NEXT_CERT, next.cert_pem.clone()), (NEXT_KEY, next.key_pem.clone())]);
         }
-        objects::secret(wanted, wanted.authority_name(), &self.signer.cert, data, existing)
+        objects::secret(wanted, wanted.authority.clone(), &self.signer.cert, data, existing)
     }
 }
 
@@ -90,7 +90,7 @@ fn sound(secret: Option<&Secret>, now: Seconds) -> Result<Pair, Reason> {
 }
 
 fn make(context: &mut Context<'_>) -> Result<Pair, PlanError> {
-    let object = context.wanted.authority_name();
+    let object = context.wanted.authority.clone();
     let key = context.key(&object)?;
     // The time tells authorities of one stack apart by name.
     let name = format!("{}{}", context.wanted.authority_prefix(), context.now);

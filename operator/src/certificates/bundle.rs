@@ -36,7 +36,7 @@ impl Bundle {
     ) -> Self {
         let text = config_map.and_then(|config_map| config_map.data.as_ref()?.get(KEY));
         let parsed = text.and_then(|text| certificates(text.as_bytes()));
-        let name = context.wanted.bundle_name();
+        let name = context.wanted.bundle.clone();
         match (&parsed, config_map) {
             (Some(_), _) => {}
             (None, None) => context.note(&name, Reason::Missing),
@@ -83,7 +83,7 @@ impl Bundle {
 
     /// What pods are to be shown from now on.
     pub(super) fn next(self, authority: &Authority, leaves: &[Leaf], context: &mut Context<'_>) -> Self {
-        let (now, name) = (context.now, context.wanted.bundle_name());
+        let (now, name) = (context.now, context.wanted.bundle.clone());
         let lingering = now < lingers_until(leaves, context.wanted);
         let mut next = Self { authorities: Vec::new(), since: self.since, found: true };
         for old in &self.authorities {
@@ -132,7 +132,7 @@ impl Bundle {
     }
 
     pub(super) fn config_map(&self, wanted: &Wanted) -> ConfigMap {
-        let mut metadata = objects::meta(wanted, wanted.bundle_name());
+        let mut metadata = objects::meta(wanted, wanted.bundle.clone());
         let since = self.since.map(|since| (SINCE.to_owned(), time(since).to_string()));
         metadata.annotations = since.map(|since| [since].into());
         let text: String = self.authorities.iter().map(Cert::pem).collect();

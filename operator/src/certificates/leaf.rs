@@ -37,7 +37,7 @@ pub(super) fn decide(
     context: &mut Context<'_>,
 ) -> Result<Leaf, PlanError> {
     let (wanted, now) = (context.wanted, context.now);
-    let name = wanted.certificate_name(component);
+    let name = component.secret.clone();
     let pair = match secret {
         None => Err(Reason::Missing),
         Some(secret) => objects::pair(secret, objects::CERT, objects::KEY).map_err(Reason::Flawed),
@@ -100,7 +100,7 @@ impl Leaf {
     pub(super) fn secret(&self, component: &Component, wanted: &Wanted, existing: Option<&Secret>) -> Secret {
         let data =
             vec![(objects::CERT, self.pair.cert_pem.clone()), (objects::KEY, self.pair.key_pem.clone())];
-        let name = wanted.certificate_name(component);
+        let name = component.secret.clone();
         objects::secret(wanted, name, &self.pair.cert, data, existing)
     }
 }

@@ -4,7 +4,7 @@
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 
 use super::{
-    Component, Flaw, Wanted,
+    Flaw, Wanted,
     material::{Cert, Pair},
     time,
 };
@@ -20,24 +20,9 @@ const ISSUER: &str = "tempo.grafana.com/certificate-issuer";
 const HOSTNAMES: &str = "tempo.grafana.com/certificate-hostnames";
 
 impl Wanted {
-    /// Name of the Secret with the authority.
-    pub fn authority_name(&self) -> String {
-        format!("{}-signing-ca", self.base)
-    }
-
-    /// Name of the ConfigMap with the authorities to trust.
-    pub fn bundle_name(&self) -> String {
-        format!("{}-ca-bundle", self.base)
-    }
-
-    /// Name of the Secret with a component's certificate.
-    pub fn certificate_name(&self, component: &Component) -> String {
-        format!("{}-{}-mtls", self.base, component.name)
-    }
-
     /// How the names of the stack's authorities begin; the time of their making follows.
     pub(super) fn authority_prefix(&self) -> String {
-        format!("{}_{}@", self.namespace, self.authority_name())
+        format!("{}_{}@", self.namespace, self.authority)
     }
 }
 

@@ -10,12 +10,24 @@ mod over_time;
 const BEGIN: i64 = 1_795_996_800;
 const DAY: i64 = 86_400;
 
+const COMPONENTS: [&str; 7] =
+    ["distributor", "ingester", "querier", "query-frontend", "compactor", "gateway", "metrics-generator"];
+
 fn wanted() -> Wanted {
-    let component =
-        |name: &&str| Component::of_service(name, &format!("tempo-t1-{name}"), "ns", "cluster.local");
+    let component = |name: &&str| Component {
+        secret: format!("tempo-t1-{name}-mtls"),
+        hostnames: [
+            "localhost",
+            &format!("tempo-t1-{name}.ns.svc"),
+            &format!("tempo-t1-{name}.ns.svc.cluster.local"),
+        ]
+        .map(str::to_owned)
+        .into(),
+    };
     let label = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
     Wanted {
-        base: "tempo-t1".to_owned(),
+        authority: "tempo-t1-signing-ca".to_owned(),
+        bundle: "tempo-t1-ca-bundle".to_owned(),
         namespace: "ns".to_owned(),
         labels: [("app.kubernetes.io/instance", "t1")].map(label).into(),
         owners: Vec::new(),

@@ -1,14 +1,13 @@
 //! Events on a stack: what was changed, and how its condition changed. A lost event is logged and nothing more.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
-    Client, Resource,
+    Client,
     core::error_boundary::InvalidObject,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use crate::{
-    api::{TempoStack, TempoStackStatus},
     apply::Changes,
     status::{UNSERVED, active},
 };
@@ -25,34 +24,28 @@ impl Events {
     }
 
     /// Objects that were written.
-    pub(super) async fn changes(&self, resource: &TempoStack, changes: &Changes) {
-        let about = resource.object_ref(&());
+    pub(super) async fn changes(&self, about: &ObjectReference, changes: &Changes) {
         for (reason, names) in
             [("Created", &changes.created), ("Updated", &changes.updated), ("Deleted", &changes.deleted)]
         {
             if !names.is_empty() {
-                self.publish(&about, EventType::Normal, reason, "Apply", &names.join(", ")).await;
+                self.publish(about, EventType::Normal, reason, "Apply", &names.join(", ")).await;
             }
         }
     }
 
     /// A condition that became true, or says something else than before.
-    pub(super) async fn transition(
-        &self,
-        resource: &TempoStack,
-        old: &TempoStackStatus,
-        new: &TempoStackStatus,
-    ) {
+    pub(super) async fn transition(&self, about: &ObjectReference, old: &[Condition], new: &[Condition]) {
         for (type_, reason, message) in transitions(old, new) {
-            self.publish(&resource.object_ref(&()), type_, &reason, "Reconcile", &message).await;
+            self.publish(about, type_, &reason, "Reconcile", &message).await;
         }
     }
 
-    /// A resource that is no TempoStack, whatever its schema let pass.
-    pub(super) async fn unreadable(&self, namespace: &str, name: &str, invalid: &InvalidObject) {
+    /// A resource that is none of its kind, whatever its schema let pass.
+    pub(super) async fn unreadable(&self, kind: &str, namespace: &str, name: &str, invalid: &InvalidObject) {
         let about = ObjectReference {
             api_version: Some("tempo.grafana.com/v1alpha1".to_owned()),
-            kind: Some("TempoStack".to_owned()),
+            kind: Some(kind.to_owned()),
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             uid: invalid.metadata.uid.clone(),
@@ -95,7 +88,7 @@ fn shorten(note: &str) -> String {
 }
 
 /// What to tell about the step from one status to the next.
-fn transitions(old: &TempoStackStatus, new: &TempoStackStatus) -> Vec<(EventType, String, String)> {
+fn transitions(old: &[Condition], new: &[Condition]) -> Vec<(EventType, String, String)> {
     let mut all = Vec::new();
     if let Some(now) = active(new) {
         let is_trouble = matches!(now.type_.as_str(), "Failed" | "ConfigurationError");
@@ -110,9 +103,8 @@ fn transitions(old: &TempoStackStatus, new: &TempoStackStatus) -> Vec<(EventType
             all.push((type_, now.reason.clone(), now.message.clone()));
         }
     }
-    let unserved = |status: &TempoStackStatus| {
-        status.conditions.iter().find(|condition| condition.type_ == UNSERVED).cloned()
-    };
+    let unserved =
+        |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == UNSERVED).cloned();
     if let Some(now) = unserved(new)
         && unserved(old).is_none_or(|before| before.message != now.message)
     {
@@ -123,31 +115,25 @@ fn transitions(old: &TempoStackStatus, new: &TempoStackStatus) -> Vec<(EventType
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::{
-        apimachinery::pkg::apis::meta::v1::{Condition, Time},
-        jiff::Timestamp,
-    };
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
     use super::*;
 
-    fn status(type_: &str, message: &str) -> TempoStackStatus {
-        TempoStackStatus {
-            conditions: vec![Condition {
-                last_transition_time: Time(Timestamp::UNIX_EPOCH),
-                message: message.to_owned(),
-                observed_generation: None,
-                reason: format!("{type_}Reason"),
-                status: "True".to_owned(),
-                type_: type_.to_owned(),
-            }],
-            ..TempoStackStatus::default()
-        }
+    fn status(type_: &str, message: &str) -> [Condition; 1] {
+        [Condition {
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            message: message.to_owned(),
+            observed_generation: None,
+            reason: format!("{type_}Reason"),
+            status: "True".to_owned(),
+            type_: type_.to_owned(),
+        }]
     }
 
     #[test]
     fn a_change_of_condition_is_told_once_and_progress_within_pending_is_not() {
         let pending = status("Pending", "0 of 5");
-        assert_eq!(transitions(&TempoStackStatus::default(), &pending).len(), 1);
+        assert_eq!(transitions(&[], &pending).len(), 1);
         assert!(transitions(&pending, &status("Pending", "3 of 5")).is_empty());
         assert_eq!(transitions(&pending, &status("Ready", "")).len(), 1);
     }

@@ -1,19 +1,11 @@
-//! What wakes a reconcile. Of everything but the stacks only the metadata is watched and nothing is kept.
+//! What wakes a reconcile. Of everything but the resources themselves only the metadata is watched and nothing is kept.
 
 use std::time::Duration;
 
-use crate::{
-    api::TempoStack,
-    names::{INSTANCE, MANAGED_BY},
-};
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::{
     Api, Client, Resource, ResourceExt,
+    api::DynamicObject,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         Controller, controller,
@@ -22,66 +14,83 @@ use kube::{
     },
 };
 
-type Root = DeserializeGuard<TempoStack>;
+use crate::{
+    kind::Kind,
+    managed::Managed,
+    names::{INSTANCE, MANAGED_BY, NAMESPACE},
+    platform::Platform,
+    references::References,
+};
+
+type Root<K> = DeserializeGuard<K>;
 
 /// Events that come within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Stacks reconciled at one time.
+/// Resources of a kind reconciled at one time.
 const CONCURRENCY: u16 = 8;
+/// Secrets that no resource can name are many in some clusters.
+const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1";
 
-/// A controller that wakes for stacks, their objects and pods, and the Secrets and ConfigMaps they name.
-pub(super) fn controller(client: &Client) -> Controller<Root> {
-    let stacks: Api<Root> = Api::all(client.clone());
-    let controller = Controller::new(stacks, watcher::Config::default())
+/// A controller that wakes for resources of a kind, their objects and pods, and the Secrets, ConfigMaps and accounts
+/// that they name.
+pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Controller<Root<K>> {
+    let roots: Api<Root<K>> = Api::all(client.clone());
+    let mut controller = Controller::new(roots, watcher::Config::default())
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
-    let by_secret = controller.store();
-    let by_ca = controller.store();
     let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_on(platform)) {
+        let resource = kind.api_resource();
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
+        controller = if kind.is_cluster_wide() {
+            controller.watches_with(api, resource, labelled(), |object| {
+                let namespace = object.labels().get(NAMESPACE)?;
+                Some(ObjectRef::new(object.labels().get(INSTANCE)?).within(namespace))
+            })
+        } else {
+            controller.owns_with(api, resource, labelled())
+        };
+    }
+    let stores = [(); 3].map(|()| controller.store());
+    let [by_secret, by_config_map, by_account] = stores;
     controller
-        .owns(all::<ServiceAccount>(client), labelled())
-        .owns(all::<ConfigMap>(client), labelled())
-        .owns(all::<NetworkPolicy>(client), labelled())
-        .owns(all::<Service>(client), labelled())
-        .owns(all::<PodDisruptionBudget>(client), labelled())
-        .owns(all::<StatefulSet>(client), labelled())
-        .owns(all::<Deployment>(client), labelled())
-        .watches(all::<Pod>(client), labelled(), |pod| stack_of_pod(&pod))
+        .watches(all::<Pod>(client), labelled(), |pod| of_pod::<K>(&pod))
         .watches(all::<Secret>(client), watcher::Config::default().fields(SECRETS), move |secret| {
-            naming(&by_secret, &secret, |stack| Some(stack.spec.storage.secret.name.as_str()))
+            naming(&by_secret, &secret, |names, name| names.secrets.contains(name))
         })
         .watches(all::<ConfigMap>(client), watcher::Config::default(), move |map| {
-            naming(&by_ca, &map, |stack| stack.spec.storage.tls.as_ref()?.ca_name.as_deref())
+            naming(&by_config_map, &map, |names, name| names.config_maps.contains(name))
+        })
+        .watches(all::<ServiceAccount>(client), watcher::Config::default(), move |account| {
+            naming(&by_account, &account, |names, name| names.service_accounts.contains(name))
         })
 }
-
-/// Secrets that cannot be for storage are many in some clusters.
-const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1";
 
 /// Objects of a kind, of which the API server sends the metadata alone.
 fn all<K: Resource<DynamicType = ()>>(client: &Client) -> Api<PartialObjectMeta<K>> {
     Api::all(client.clone())
 }
 
-fn stack_of_pod(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Root>> {
+/// Of whichever kind the stack is: a reconcile of a name that is not there does nothing.
+fn of_pod<K: Managed>(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Root<K>>> {
     let instance = pod.labels().get(INSTANCE)?;
     Some(ObjectRef::new(instance).within(&pod.namespace()?))
 }
 
-/// The stacks of the object's namespace that name it.
-fn naming<K: Resource<DynamicType = ()>>(
-    stacks: &Store<Root>,
-    object: &PartialObjectMeta<K>,
-    name_in: impl Fn(&TempoStack) -> Option<&str>,
-) -> Vec<ObjectRef<Root>>
+/// The resources of the object's namespace that name it.
+fn naming<K: Managed, O: Resource<DynamicType = ()>>(
+    roots: &Store<Root<K>>,
+    object: &PartialObjectMeta<O>,
+    is_named: impl Fn(&References, &String) -> bool,
+) -> Vec<ObjectRef<Root<K>>>
 where
-    PartialObjectMeta<K>: ResourceExt,
+    PartialObjectMeta<O>: ResourceExt,
 {
     let (name, namespace) = (object.name_any(), object.namespace());
-    stacks
+    roots
         .state()
         .iter()
         .filter_map(|guard| guard.0.as_ref().ok())
-        .filter(|stack| stack.namespace() == namespace && name_in(stack) == Some(name.as_str()))
-        .map(|stack| ObjectRef::new(&stack.name_any()).within(&stack.namespace().unwrap_or_default()))
+        .filter(|root| root.namespace() == namespace && is_named(&root.references(), &name))
+        .map(|root| ObjectRef::new(&root.name_any()).within(&root.namespace().unwrap_or_default()))
         .collect()
 }

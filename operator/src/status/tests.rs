@@ -49,7 +49,7 @@ fn derived(
 }
 
 fn truth(status: &TempoStackStatus) -> (String, String) {
-    let condition = active(status).expect("one condition is true");
+    let condition = active(&status.conditions).expect("one condition is true");
     (condition.type_.clone(), condition.message.clone())
 }
 

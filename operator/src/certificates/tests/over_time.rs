@@ -129,7 +129,7 @@ impl Stack {
     }
 
     fn suffer(&mut self, event: &Event) {
-        let name = |wanted: &Wanted, index: usize| wanted.certificate_name(&wanted.components[index]);
+        let name = |wanted: &Wanted, index: usize| wanted.components[index].secret.clone();
         let secrets = &mut self.existing.secrets;
         match event {
             Event::Nothing | Event::Crash(_) => {}
@@ -148,7 +148,7 @@ impl Stack {
             }
             Event::BundleDeleted => self.existing.config_maps.clear(),
             Event::AuthorityDeleted => {
-                let name = self.wanted.authority_name();
+                let name = self.wanted.authority.clone();
                 secrets.retain(|secret| secret.metadata.name.as_ref() != Some(&name));
             }
         }
@@ -158,7 +158,7 @@ impl Stack {
     fn check(&self, now: i64) -> Result<(), String> {
         let propagation = self.wanted.rotation.propagation();
         // Names that are new are in no certificate that is old.
-        let component = Component { name: String::new(), hostnames: ["localhost".to_owned()].into() };
+        let component = Component { secret: String::new(), hostnames: ["localhost".to_owned()].into() };
         for bundle in self.bundles.readable(now, propagation) {
             for certificate in self.certificates.iter().flat_map(|of| of.readable(now, propagation)) {
                 trusted(certificate, bundle, &component, now)?;

@@ -1,0 +1,122 @@
+//! The two kinds that the operator serves, as the controller sees them: the steps of a reconcile that are pure, each
+//! with its own types behind one shape. Pure.
+
+use std::fmt::Debug;
+
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::Resource;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{TempoMonolithic, TempoMonolithicStatus, TempoStack, TempoStackStatus},
+    build::{self, Prepared},
+    facts::Facts,
+    names::{Identity, Owner},
+    platform::Platform,
+    references::{self, References},
+    status::{self, Evidence},
+    validate::{self, Invalid},
+};
+
+/// A resource that is reconciled.
+pub(crate) trait Managed:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+    type Status: Observed;
+    const OWNER: Owner;
+
+    fn identity(&self) -> Identity;
+    /// What it names.
+    fn references(&self) -> References;
+    /// Whether the operator may write.
+    fn is_managed(&self) -> bool;
+    fn observed(&self) -> Self::Status;
+    /// Second and third step: the objects that shall be, and what of the resource is not served.
+    fn prepare(&self, facts: &Facts, platform: &Platform) -> Result<(Prepared, Vec<String>), Invalid>;
+    /// Fifth step.
+    fn derive(old: &Self::Status, evidence: &Evidence<'_>, now: Timestamp) -> Self::Status;
+}
+
+/// A status.
+pub(crate) trait Observed: Clone + Debug + Default + PartialEq + Serialize + Send + Sync {
+    fn conditions(&self) -> &[Condition];
+}
+
+impl Managed for TempoStack {
+    type Status = TempoStackStatus;
+    const OWNER: Owner = Owner::TempoStack;
+
+    fn identity(&self) -> Identity {
+        Identity::from(self)
+    }
+
+    fn references(&self) -> References {
+        references::of_stack(&self.spec)
+    }
+
+    fn is_managed(&self) -> bool {
+        validate::is_managed(self)
+    }
+
+    fn observed(&self) -> Self::Status {
+        self.status.clone().unwrap_or_default()
+    }
+
+    fn prepare(&self, facts: &Facts, platform: &Platform) -> Result<(Prepared, Vec<String>), Invalid> {
+        let stack = validate::validate(self, facts, platform)?;
+        Ok((build::build(&stack), stack.common.warnings))
+    }
+
+    fn derive(old: &Self::Status, evidence: &Evidence<'_>, now: Timestamp) -> Self::Status {
+        status::derive(old, evidence, now)
+    }
+}
+
+impl Managed for TempoMonolithic {
+    type Status = TempoMonolithicStatus;
+    const OWNER: Owner = Owner::TempoMonolithic;
+
+    fn identity(&self) -> Identity {
+        Identity::from(self)
+    }
+
+    fn references(&self) -> References {
+        references::of_monolithic(&self.spec)
+    }
+
+    fn is_managed(&self) -> bool {
+        validate::is_managed_monolithic(self)
+    }
+
+    fn observed(&self) -> Self::Status {
+        self.status.clone().unwrap_or_default()
+    }
+
+    fn prepare(&self, facts: &Facts, platform: &Platform) -> Result<(Prepared, Vec<String>), Invalid> {
+        let monolith = validate::validate_monolithic(self, facts, platform)?;
+        Ok((build::build_monolithic(&monolith), monolith.common.warnings))
+    }
+
+    fn derive(old: &Self::Status, evidence: &Evidence<'_>, now: Timestamp) -> Self::Status {
+        status::derive_monolithic(old, evidence, now)
+    }
+}
+
+impl Observed for TempoStackStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
+
+impl Observed for TempoMonolithicStatus {
+    fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
