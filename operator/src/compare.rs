@@ -111,9 +111,9 @@ fn surplus_data(kind: Kind, desired: &Value, live: &Value, path: &mut Vec<String
     false
 }
 
-/// Keys of a ConfigMap's data that are not wanted.
+/// Keys of a ConfigMap's data that are not wanted. One that we make without data is there for others to fill.
 pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iterator<Item = &'a String> {
-    let found = live.get("data").and_then(Value::as_object);
+    let found = live.get("data").filter(|_| desired["data"].is_object()).and_then(Value::as_object);
     found.into_iter().flatten().map(|(key, _)| key).filter(move |key| desired["data"].get(key).is_none())
 }
 
@@ -301,6 +301,14 @@ mod tests {
         let desired = json!({"data": {"tempo.yaml": "x"}});
         let live = json!({"data": {"tempo.yaml": "x", "broken": "true"}});
         assert_eq!(difference(Kind::ConfigMap, &desired, &live), Some("data.broken".to_owned()));
+    }
+
+    #[test]
+    fn a_config_map_that_others_fill_is_left_to_them() {
+        let desired = json!({"metadata": {"annotations": {"inject": "true"}}});
+        let live =
+            json!({"metadata": {"annotations": {"inject": "true"}}, "data": {"service-ca.crt": "PEM"}});
+        assert_eq!(surplus_keys(&desired, &live).count(), 0);
     }
 
     #[test]

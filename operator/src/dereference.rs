@@ -143,7 +143,10 @@ async fn has_twin(client: &Client, identity: &Identity) -> Result<bool, Derefere
             api.get_metadata_opt(&identity.name).await.map(|found| found.is_some())
         }
     };
-    found.map_err(read_error("the resources of the other kind", &identity.namespace))
+    match found {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        found => found.map_err(read_error("the resources of the other kind", &identity.namespace)),
+    }
 }
 
 async fn objects(

@@ -40,7 +40,7 @@ pub struct Template {
 pub struct Component {
     /// Where the pods may run; without it, they keep apart by node and zone where that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::affinity")]
+    #[schemars(schema_with = "schema::component_affinity")]
     pub affinity: Option<Affinity>,
     /// A HorizontalPodAutoscaler sets the number of pods. Not together with `replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -98,7 +98,7 @@ impl From<&str> for Quantity {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// Devices claimed by name; kept, not served yet.
+    /// Devices claimed by name; handed on to the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "claims")]
     pub claims: Vec<serde_json::Value>,

@@ -254,6 +254,16 @@ pub(super) fn topology_spread(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Where the pods of a component may run. Below the three sorts anything goes, since the whole of it for each component
+/// would make the definition too big for a client-side apply; Kubernetes refuses it in the pods then.
+pub(super) fn component_affinity(_: &mut SchemaGenerator) -> Schema {
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json_schema!({
+        "type": "object",
+        "properties": {"nodeAffinity": any, "podAffinity": any, "podAntiAffinity": any},
+    })
+}
+
 /// Where a pod may run.
 pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
     let texts = json!({"type": "array", "items": {"type": "string"}});

@@ -273,7 +273,7 @@ fn container(container: &Value, images: Images) -> Value {
         [text("name"), text("mountPath"), text("subPath"), read_only.to_owned()].join(" ")
     };
     let mut all = json!({
-        "args": args,
+        "args": args.into_iter().map(|(key, values)| (key, one_or_all(&values))).collect::<Map<_, _>>(),
         "command": container["command"],
         "env": list(&container["env"]).map(variable).collect::<Map<_, _>>(),
         "envFrom": container["envFrom"],
@@ -291,7 +291,17 @@ fn container(container: &Value, images: Images) -> Value {
     all
 }
 
+fn one_or_all(values: &[String]) -> Value {
+    match values {
+        [one] => one.clone().into(),
+        all => json!(all),
+    }
+}
+
 fn probe(probe: &Value) -> Value {
+    if probe.is_null() {
+        return Value::Null;
+    }
     let ports = [&probe["httpGet"]["port"], &probe["tcpSocket"]["port"], &probe["grpc"]["port"]];
     json!({
         "path": probe["httpGet"]["path"],
