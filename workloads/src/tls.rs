@@ -14,6 +14,7 @@ mod connect;
 mod material;
 mod metrics;
 mod names;
+mod seldom;
 mod settings;
 mod verify;
 mod watch;

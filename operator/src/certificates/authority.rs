@@ -95,5 +95,5 @@ fn make(context: &mut Context<'_>) -> Result<Pair, PlanError> {
     // The time tells authorities of one stack apart by name.
     let name = format!("{}{}", context.wanted.authority_prefix(), context.now);
     let life = context.wanted.rotation.ca_life(context.now);
-    Pair::authority(&name, life, key).map_err(|source| PlanError { object, source })
+    Pair::authority(&name, life, &key).map_err(|source| PlanError { object, source })
 }

@@ -61,7 +61,7 @@ pub(super) fn decide(
     context.note(&name, reason);
     let key = context.key(&name)?;
     let life = wanted.rotation.cert_life(now);
-    let pair = authority.signer.sign(&name, &component.hostnames, life, key);
+    let pair = authority.signer.sign(&name, &component.hostnames, life, &key);
     let pair = pair.map_err(|source| PlanError { object: name, source })?;
     let due = wanted.rotation.cert_due(pair.cert.not_before, pair.cert.not_after);
     Ok(Leaf { pair, due, is_new: true })

@@ -156,7 +156,7 @@ impl Pair {
     pub(super) fn authority(
         name: &str,
         (not_before, not_after): (Seconds, Seconds),
-        key: KeyPair,
+        key: &KeyPair,
     ) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
@@ -164,8 +164,8 @@ impl Pair {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let cert = params.self_signed(&key)?;
-        Self::made(cert.der(), Vec::new(), &key)
+        let cert = params.self_signed(key)?;
+        Self::made(cert.der(), Vec::new(), key)
     }
 
     /// A certificate for `hostnames`, signed by this authority and valid no longer than it.
@@ -174,7 +174,7 @@ impl Pair {
         name: &str,
         hostnames: &BTreeSet<String>,
         (not_before, not_after): (Seconds, Seconds),
-        key: KeyPair,
+        key: &KeyPair,
     ) -> Result<Self, rcgen::Error> {
         let own = self::key(&self.key_pem).ok_or(rcgen::Error::CouldNotParseKeyPair)?;
         let issuer = Issuer::from_ca_cert_der(&self.cert.der, own)?;
@@ -186,8 +186,8 @@ impl Pair {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
-        let cert = params.signed_by(&key, &issuer)?;
-        Self::made(cert.der(), vec![self.cert.clone()], &key)
+        let cert = params.signed_by(key, &issuer)?;
+        Self::made(cert.der(), vec![self.cert.clone()], key)
     }
 
     fn made(der: &CertificateDer<'_>, chain: Vec<Cert>, key: &KeyPair) -> Result<Self, rcgen::Error> {

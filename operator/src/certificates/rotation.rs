@@ -1,6 +1,6 @@
 //! How long authorities and certificates last, and how long changes take to reach pods.
 
-use vivace_config::Duration;
+use vivace_config::{Duration, DurationError};
 
 use super::Seconds;
 
@@ -23,6 +23,14 @@ pub struct Rotation {
     cert_refresh: u64,
 }
 
+/// The settings, in the order of [`Rotation::new`]: variables of the environment.
+const VARIABLES: [&str; 4] = [
+    "BUILT_IN_CERT_MANAGEMENT_CA_VALIDITY",
+    "BUILT_IN_CERT_MANAGEMENT_CA_REFRESH",
+    "BUILT_IN_CERT_MANAGEMENT_CERT_VALIDITY",
+    "BUILT_IN_CERT_MANAGEMENT_CERT_REFRESH",
+];
+
 /// Times that do not fit together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
@@ -37,6 +45,14 @@ pub enum RotationError {
         limit: Duration,
         /// What is set.
         found: Duration,
+    },
+    /// No duration at all.
+    #[error("{setting}: {source}")]
+    Unreadable {
+        /// The variable.
+        setting: &'static str,
+        /// What was expected, and what was found.
+        source: DurationError,
     },
     /// Too short to be spread and used.
     #[error("{setting}: expected at least 10s, found {found}")]
@@ -92,6 +108,21 @@ impl Rotation {
             }
         }
         Ok(rotation)
+    }
+
+    /// Of the environment, where `look_up` finds variables; empty ones are not set.
+    ///
+    /// # Errors
+    /// As [`Rotation::new`], and when something is no duration.
+    pub fn of_environment(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, RotationError> {
+        let read = |setting: &'static str| match look_up(setting).filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => {
+                text.parse().map(Some).map_err(|source| RotationError::Unreadable { setting, source })
+            }
+        };
+        let [ca_validity, ca_refresh, cert_validity, cert_refresh] = VARIABLES.map(read);
+        Self::new(ca_validity?, ca_refresh?, cert_validity?, cert_refresh?)
     }
 
     /// Seconds until every pod has read a change. Less than the default where certificates last so short that

@@ -308,6 +308,12 @@ fn times_that_do_not_fit_together_are_refused_by_name() {
         Rotation::new(hours(ca), hours(ca), hours(cert), hours(1)).unwrap_err().to_string()
     };
     assert_eq!(said(5, 2), "caRefresh: expected less than caValidity, which is 5h0m0s, found 5h0m0s");
+    let variable = |name: &str| name.ends_with("CERT_REFRESH").then(|| "soon".to_owned());
+    assert_eq!(
+        Rotation::of_environment(variable).unwrap_err().to_string(),
+        "BUILT_IN_CERT_MANAGEMENT_CERT_REFRESH: expected a duration such as 30s or 1h30m, found `soon`"
+    );
+    assert_eq!(Rotation::of_environment(|_| None), Ok(Rotation::default()));
     let short = vivace_config::Duration::from_secs(5);
     let said = Rotation::new(None, None, Some(short), None).unwrap_err().to_string();
     assert_eq!(said, "certValidity: expected at least 10s, found 5s");

@@ -1,10 +1,6 @@
 //! The side that is called. IO.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
 use tokio::{
@@ -17,14 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     material::{self, LoadError},
     metrics::Metrics,
+    seldom::Seldom,
     settings::{ClientAuth, ServerSettings},
     watch::Reloading,
 };
 
 /// A client has so long to finish its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes that fail are said in the log so often at most: whoever scans ports fails many.
-const COMPLAINT: Duration = Duration::from_secs(10);
 /// For those who speak HTTP/1 where TLS is spoken.
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\
     content-length: 34\r\n\r\nthis port speaks https, not http.\n";
@@ -38,7 +33,7 @@ pub struct Acceptor {
     config: Arc<Reloading<ServerConfig>>,
     period: Duration,
     metrics: Metrics,
-    complained: Mutex<Option<Instant>>,
+    complaints: Seldom,
 }
 
 impl Acceptor {
@@ -54,7 +49,7 @@ impl Acceptor {
         }
         let load = Box::new(move || material::server(&settings));
         let config = Arc::new(Reloading::open(&name, &places, metrics.clone(), load)?);
-        Ok(Arc::new(Self { config, period, metrics: metrics.clone(), complained: Mutex::default() }))
+        Ok(Arc::new(Self { config, period, metrics: metrics.clone(), complaints: Seldom::default() }))
     }
 
     /// Follows the files until `stop`.
@@ -78,21 +73,12 @@ impl Acceptor {
             Err(_) => io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"),
         };
         self.metrics.handshake_failed(self.config.name());
-        if self.due() {
+        if self.complaints.is_due() {
             tracing::warn!(config = self.config.name(), ?peer, %error, "a client was refused in the TLS handshake");
         } else {
             tracing::debug!(config = self.config.name(), ?peer, %error, "a client was refused in the TLS handshake");
         }
         Err(error)
-    }
-
-    fn due(&self) -> bool {
-        let mut last = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= COMPLAINT);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
     }
 }
 

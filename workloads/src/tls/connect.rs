@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{
     material::{self, LoadError},
     metrics::Metrics,
+    seldom::Seldom,
     settings::{ClientSettings, Trust},
     watch::Reloading,
 };
@@ -24,6 +25,7 @@ pub struct Connector {
     config: Arc<Reloading<ClientConfig>>,
     server_name: Option<ServerName<'static>>,
     period: Duration,
+    complaints: Seldom,
 }
 
 impl Connector {
@@ -43,7 +45,7 @@ impl Connector {
         }
         let load = Box::new(move || material::client(&settings));
         let config = Arc::new(Reloading::open(&name, &places, metrics.clone(), load)?);
-        Ok(Arc::new(Self { config, server_name, period }))
+        Ok(Arc::new(Self { config, server_name, period, complaints: Seldom::default() }))
     }
 
     /// Follows the files until `stop`.
@@ -86,6 +88,9 @@ impl Connector {
         };
         let tls = TlsConnector::from(self.config.current());
         tls.connect(name, stream).await.map_err(|error| {
+            if self.complaints.is_due() {
+                tracing::warn!(config = self.config.name(), address, %error, "no TLS with a server");
+            }
             let message = format!("TLS with {address}, as {} says: {error}", self.config.name());
             io::Error::new(error.kind(), message)
         })

@@ -41,7 +41,7 @@ impl Authority {
 
 /// A directory of certificates that processes read.
 pub(crate) struct Mount {
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Mount {

@@ -23,6 +23,8 @@ use crate::{
     secure::Caller,
 };
 
+/// What members are called.
+const NAMES: [&str; 2] = ["member.test", "ingester.test"];
 const VERIFIED: &str = "client_auth_type: RequireAndVerifyClientCert";
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -72,9 +74,9 @@ fn der(signed: &Signed) -> Vec<u8> {
     CertificateDer::from_pem_slice(signed.cert.as_bytes()).expect("a certificate").to_vec()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn roles_show_each_other_certificates_and_who_has_none_is_heard_by_nobody() {
-    let authority = Authority::new("ca");
+/// Every role in a process of its own, frontend first, then querier, ingester and distributor; the files that they
+/// read.
+async fn stack(authority: &Authority) -> ([Process; 4], Vec<tempfile::TempDir>) {
     let of = |role: &str| Mount::new(&authority.sign(&[role, "member.test"]), &authority.pem);
     let [m_frontend, m_querier, m_ingester, m_distributor] =
         ["frontend.test", "querier.test", "ingester.test", "distributor.test"].map(of);
@@ -104,7 +106,15 @@ async fn roles_show_each_other_certificates_and_who_has_none_is_heard_by_nobody(
     let distributor = Process::start(&yaml).await;
     until("gossip goes over TLS", async || active(&distributor, Role::Ingester) == 1).await;
     until("gossip goes over TLS", async || active(&frontend, Role::Ingester) == 1).await;
+    let dirs = [m_frontend, m_querier, m_ingester, m_distributor].map(|mount| mount.dir);
+    ([frontend, querier, ingester, distributor], dirs.into_iter().chain([bucket]).collect())
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_show_each_other_certificates_and_who_has_none_is_heard_by_nobody() {
+    let authority = Authority::new("ca");
+    let ([frontend, querier, ingester, distributor], _dirs) = stack(&authority).await;
+    let seed = gossip(&frontend);
     let protobuf = [("content-type", "application/x-protobuf")];
     let answer = distributor.export(&protobuf, traces(3)).await;
     assert_eq!(answer.code, 200, "{}", answer.text());
@@ -196,11 +206,50 @@ async fn load(caller: Caller, to: SocketAddr, stop: Arc<AtomicBool>, sent: Arc<A
     failures
 }
 
+/// Exchanges bundle, certificate and key of members while spans come in.
+async fn exchange(mount: &Mount, [distributor, ingester]: [&Process; 2], old: &Authority, new: &Authority) {
+    let receiver = "distributor.receivers.otlp.protocols.http.tls";
+    let both = old.pem.clone() + &new.pem;
+    let caller = Caller::new(&both, Some(&old.sign(&["client.test"])));
+    let (to, stop, sent) = (distributor.otlp("http"), Arc::new(AtomicBool::new(false)), Arc::default());
+    let loads: Vec<_> = (0..2)
+        .map(|_| tokio::spawn(load(caller.clone(), to, Arc::clone(&stop), Arc::clone(&sent))))
+        .collect();
+    until("it sends", async || sent.load(Ordering::Relaxed) > 5).await;
+    mount.write("ca.crt", &both);
+    until("the bundle is read", async || {
+        [
+            reloads(distributor, receiver, "reloaded").await,
+            reloads(distributor, "ingester_client.grpc_client_config", "reloaded").await,
+            reloads(ingester, "server.grpc_tls_config", "reloaded").await,
+        ] == [1; 3]
+    })
+    .await;
+    let signed = new.sign(&NAMES);
+    mount.write("tls.crt", &signed.cert);
+    until("a certificate without its key is not used", async || {
+        reloads(distributor, receiver, "failed").await == 1
+    })
+    .await;
+    let at = sent.load(Ordering::Relaxed);
+    until("the pair before it serves on", async || sent.load(Ordering::Relaxed) > at + 10).await;
+    assert_ne!(caller.get(to, "/").await.unwrap().certificate, der(&signed));
+    mount.write("tls.key", &signed.key);
+    until("the new pair is used", async || {
+        caller.get(to, "/").await.unwrap().certificate == der(&signed)
+            && reloads(distributor, "ingester_client.grpc_client_config", "reloaded").await >= 2
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    for load in loads {
+        assert_eq!(load.await.unwrap(), Vec::<String>::new());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_and_authorities_change_under_load_and_no_request_fails() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let names = ["member.test", "ingester.test"];
-    let mount = Mount::new(&old.sign(&names), &old.pem);
+    let mount = Mount::new(&old.sign(&NAMES), &old.pem);
     let receiver = format!(
         "distributor: {{receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:0', tls: {{{}, min_version: \
          '1.3', reload_interval: 100ms}}}}}}}}}}}}\n",
@@ -212,46 +261,15 @@ async fn certificates_and_authorities_change_under_load_and_no_request_fails() {
     let ingester =
         Process::start(&(member("ingester-0", "ingester", seed, &mount) + &server("", &mount))).await;
     until("the ingester is met", async || active(&distributor, Role::Ingester) == 1).await;
-    let receiver = "distributor.receivers.otlp.protocols.http.tls";
 
-    let both = old.pem.clone() + &new.pem;
-    let caller = Caller::new(&both, Some(&old.sign(&["client.test"])));
-    let (to, stop, sent) = (distributor.otlp("http"), Arc::new(AtomicBool::new(false)), Arc::default());
-    let loads: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(load(caller.clone(), to, Arc::clone(&stop), Arc::clone(&sent))))
-        .collect();
-    until("it sends", async || sent.load(Ordering::Relaxed) > 5).await;
-    mount.write("ca.crt", &both);
-    until("the bundle is read", async || {
-        [
-            reloads(&distributor, receiver, "reloaded").await,
-            reloads(&distributor, "ingester_client.grpc_client_config", "reloaded").await,
-            reloads(&ingester, "server.grpc_tls_config", "reloaded").await,
-        ] == [1; 3]
-    })
-    .await;
-    let signed = new.sign(&names);
-    mount.write("tls.crt", &signed.cert);
-    until("a certificate without its key is not used", async || {
-        reloads(&distributor, receiver, "failed").await == 1
-    })
-    .await;
-    let at = sent.load(Ordering::Relaxed);
-    until("the pair before it serves on", async || sent.load(Ordering::Relaxed) > at + 10).await;
-    assert_ne!(caller.get(to, "/").await.unwrap().certificate, der(&signed));
-    mount.write("tls.key", &signed.key);
-    until("the new pair is used", async || {
-        caller.get(to, "/").await.unwrap().certificate == der(&signed)
-            && reloads(&distributor, "ingester_client.grpc_client_config", "reloaded").await >= 2
-    })
-    .await;
-    stop.store(true, Ordering::Relaxed);
-    for load in loads {
-        assert_eq!(load.await.unwrap(), Vec::<String>::new());
-    }
+    exchange(&mount, [&distributor, &ingester], &old, &new).await;
     let metrics = distributor.get("/metrics").await.text();
     assert!(metrics.contains("vivace_tls_certificate_expires_in_days{config=\"memberlist\"} "), "{metrics}");
 
+    let (to, caller) = (
+        distributor.otlp("http"),
+        Caller::new(&(old.pem.clone() + &new.pem), Some(&old.sign(&["client.test"]))),
+    );
     // The old authority is gone: who starts now knows only the new one, and the distributor calls with it.
     ingester.stop().await;
     until("the ingester is gone", async || active(&distributor, Role::Ingester) == 0).await;
