@@ -132,6 +132,24 @@ impl<'a> Cluster<'a> {
         port: u16,
         local: Option<u16>,
     ) -> Result<Forward> {
+        let within = format!("{service}.{namespace}:{port}");
+        self.forward_to(namespace, &format!("service/{service}"), &within, local)
+    }
+
+    /// A local port that leads to a port of one pod.
+    pub(crate) fn forward_to_pod(&self, pod: &Value, port: u16) -> Result<Forward> {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let within = format!("{}:{port}", text("/status/podIP"));
+        self.forward_to(
+            text("/metadata/namespace"),
+            &format!("pod/{}", text("/metadata/name")),
+            &within,
+            None,
+        )
+    }
+
+    /// `object` is what kubectl forwards to, `within` the address inside of the cluster.
+    fn forward_to(&self, namespace: &str, object: &str, within: &str, local: Option<u16>) -> Result<Forward> {
         let local = local.filter(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok());
         let local = match local {
             Some(port) => port,
@@ -139,13 +157,14 @@ impl<'a> Cluster<'a> {
         };
         let mut command = if self.given.is_none() {
             let mut command = self.home.script("e2e/cluster/forward.sh");
-            command.arg(local.to_string()).arg(format!("{service}.{namespace}:{port}"));
+            command.arg(local.to_string()).arg(within);
             command
         } else {
             // kubectl's own forwarding ends with the pod that it happened to choose
-            let again = r#"while :; do kubectl -n "$0" port-forward "service/$1" "$2"; sleep .3; done"#;
+            let again = r#"while :; do kubectl -n "$0" port-forward "$1" "$2"; sleep .3; done"#;
+            let port = within.rsplit(':').next().unwrap_or_default();
             let mut command = Command::new("bash");
-            command.args(["-c", again, namespace, service, &format!("{local}:{port}")]);
+            command.args(["-c", again, namespace, object, &format!("{local}:{port}")]);
             command
         };
         let child = command
@@ -158,7 +177,7 @@ impl<'a> Cluster<'a> {
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", local)).is_err() {
             if began.elapsed() > Duration::from_secs(20) {
-                bail!("no connection to {service}.{namespace}:{port} through 127.0.0.1:{local}");
+                bail!("no connection to {within} through 127.0.0.1:{local}");
             }
             sleep(Duration::from_millis(20));
         }

@@ -1,5 +1,6 @@
 //! What stands on the cluster: MinIO, the operator by its chart, and the sample `TempoStack`; how they are put there, asked and taken away.
 
+use std::fs;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -202,19 +203,43 @@ impl<'a> Stack<'a> {
         })
     }
 
-    /// Have every ingester write blocks of what it holds.
+    /// Have every ingester write blocks of what it holds. Only who shows a certificate of the stack may ask for that.
     pub(crate) fn flush(&self) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let secret = format!("tempo-{SAMPLE}-ingester-mtls");
+        let bundle = format!("tempo-{SAMPLE}-ca-bundle");
+        let file = |name: &str, kind: &str, object: &str, template: &str| -> Result<String> {
+            let template = format!("--output=go-template={template}");
+            let text = self.cluster.kubectl(&["--namespace", NAMESPACE, "get", kind, object, &template])?;
+            let path = folder.path().join(name);
+            fs::write(&path, text)?;
+            Ok(path.display().to_string())
+        };
+        let cert = file("tls.crt", "secret", &secret, r#"{{index .data "tls.crt" | base64decode}}"#)?;
+        let key = file("tls.key", "secret", &secret, r#"{{index .data "tls.key" | base64decode}}"#)?;
+        let ca = file("ca.crt", "configmap", &bundle, r#"{{index .data "service-ca.crt"}}"#)?;
+        let host = format!("tempo-{SAMPLE}-ingester.{NAMESPACE}.svc");
         for pod in self
             .pods()?
             .iter()
             .filter(|p| p["metadata"]["labels"]["app.kubernetes.io/component"] == "ingester")
         {
-            let name = pod["metadata"]["name"].as_str().context("a pod without name")?;
-            self.cluster.kubectl(&[
-                "get",
-                "--raw",
-                &format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}:3200/proxy/flush"),
-            ])?;
+            let forward = self.cluster.forward_to_pod(pod, 3200)?;
+            let port = forward.address.rsplit(':').next().unwrap_or_default().to_owned();
+            let mut curl = Command::new("curl");
+            curl.args([
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--cert",
+                &cert,
+                "--key",
+                &key,
+                "--cacert",
+                &ca,
+            ]);
+            curl.args(["--resolve", &format!("{host}:{port}:127.0.0.1")]);
+            output(curl.arg(format!("https://{host}:{port}/flush")))?;
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ pub struct ComponentPods {
     #[schemars(schema_with = "schema::pods_by_phase")]
     pub ingester: PodsByPhase,
     /// There only where the metrics-generator runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::pods_by_phase")]
     pub metrics_generator: Option<PodsByPhase>,
     #[serde(default)]
