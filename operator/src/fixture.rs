@@ -50,8 +50,16 @@ pub(crate) fn plain() -> Platform {
 /// A plain cluster with these gates.
 pub(crate) fn platform(gates: &str) -> Platform {
     let gates: Gates = gates.parse().expect("these are gates");
-    let images =
-        Images { tempo: "vivace:1".to_owned(), operator: "operator:1".to_owned(), ..Images::default() };
+    let image = |name: &str| format!("{name}:1");
+    let images = Images {
+        tempo: image("vivace"),
+        tempo_query: image("bridge"),
+        jaeger_query: image("jaeger"),
+        gateway: image("gateway"),
+        opa: image("opa"),
+        oauth_proxy: image("proxy"),
+        operator: image("operator"),
+    };
     Platform::of(Distribution::Community, &gates, images)
 }
 

@@ -68,19 +68,11 @@ pub struct PlatformOptions {
         default_value = "docker.io/jaegertracing/jaeger-query:1.68.0"
     )]
     jaeger_query_image: String,
-    /// Image of the gateway.
-    #[arg(
-        long,
-        env = "RELATED_IMAGE_TEMPO_GATEWAY",
-        default_value = "quay.io/observatorium/api:main-2026-08-13-049c8f2"
-    )]
+    /// Image of the gateway. There is none unless it is set: its makers publish no versions.
+    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY", default_value = "")]
     gateway_image: String,
-    /// Image of the gateway's policy agent.
-    #[arg(
-        long,
-        env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA",
-        default_value = "quay.io/observatorium/opa-openshift:main-2026-07-01"
-    )]
+    /// Image of the gateway's policy agent, on OpenShift. As above.
+    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA", default_value = "")]
     opa_image: String,
     /// Image of OpenShift's proxy.
     #[arg(

@@ -115,6 +115,30 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Refuses what would need an image that nobody has named: pods would wait for it for ever.
+    fn with_images(self) -> Result<Self, Invalid> {
+        let images = &self.images;
+        let (has_ui, has_proxy) =
+            (self.jaeger.is_some(), self.jaeger.as_ref().is_some_and(|ui| ui.oauth.is_some()));
+        let is_openshift =
+            self.gateway.as_ref().is_some_and(|gateway| gateway.authority == Authority::OpenShift);
+        let needed = [
+            (self.gateway.is_some(), &images.gateway, "the gateway", "TEMPO_GATEWAY"),
+            (is_openshift, &images.opa, "the gateway's policy agent", "TEMPO_GATEWAY_OPA"),
+            (has_ui, &images.jaeger_query, "the Jaeger UI", "JAEGER_QUERY"),
+            (has_ui, &images.tempo_query, "the bridge to Jaeger", "TEMPO_QUERY"),
+            (has_proxy, &images.oauth_proxy, "OpenShift's proxy", "OAUTH_PROXY"),
+        ];
+        for (is_needed, image, what, variable) in needed {
+            if is_needed && image.is_empty() {
+                return Err(Invalid::spec(format!(
+                    "there is no image of {what}: expected one in spec.images, or in the operator's environment variable RELATED_IMAGE_{variable}"
+                )));
+            }
+        }
+        Ok(self)
+    }
+
     /// How a Service of the stack is found from anywhere in the cluster.
     pub(crate) fn host(&self, service: &str) -> String {
         self.identity.host(service, &self.platform.cluster_domain)

@@ -93,7 +93,7 @@ pub(crate) fn validate(
         tolerations: spec.tolerations.clone(),
         affinity: spec.affinity.clone(),
         pod_security_context: workload::security_context(spec.pod_security_context.clone(), platform),
-        common: common(spec, identity, facts, platform, warnings)?,
+        common: common(spec, identity, facts, platform, warnings)?.with_images()?,
     };
     let unknown = extra::check(monolith.common.extra_config.as_ref(), |extra| {
         config::monolithic_yaml(&monolith, Some(extra))

@@ -124,7 +124,7 @@ fn stack(ground: Ground<'_>, replication_factor: i32) -> Result<Stack, Invalid> 
     let memberlist = spec.hash_ring.clone().unwrap_or_default().memberlist.unwrap_or_default();
     let observability = spec.observability.clone().unwrap_or_default();
     let mut stack = Stack {
-        common: common(&ground, warnings)?,
+        common: common(&ground, warnings)?.with_images()?,
         volume: workload::volume(
             "spec.storageSize",
             spec.storage_size.as_ref(),

@@ -376,3 +376,24 @@ fn a_name_that_is_too_long_for_a_service_is_refused_with_the_limit() {
     let invalid = validate(&long, &facts(), &plain());
     assert!(invalid.expect_err("the name is too long").message.contains("no more than 63"));
 }
+
+#[test]
+fn a_gateway_without_an_image_is_refused_and_the_variable_is_named() {
+    let spec = "  template: {gateway: {enabled: true}}\n  \
+                tenants: {mode: openshift, authentication: [{tenantName: a, tenantId: b}]}";
+    let mut platform = openshift();
+    platform.images.opa.clear();
+    let invalid = validate(&resource(spec), &facts(), &platform).expect_err("there is no image");
+    assert!(invalid.message.contains("RELATED_IMAGE_TEMPO_GATEWAY_OPA"), "{}", invalid.message);
+}
+
+#[test]
+fn who_scales_is_one_and_an_autoscaler_keeps_enough_ingesters() {
+    let both = refusal("  template: {querier: {replicas: 2, autoscaling: {maxReplicas: 3}}}");
+    assert!(both.message.contains("not together with replicas"), "{}", both.message);
+    let few = refusal("  replicationFactor: 3\n  template: {ingester: {autoscaling: {maxReplicas: 9}}}");
+    assert!(few.message.contains("needs at least 2 ingesters"), "{}", few.message);
+    let enough =
+        "  replicationFactor: 3\n  template: {ingester: {autoscaling: {minReplicas: 2, maxReplicas: 9}}}";
+    assert_eq!(stack(enough).workloads.ingester.replicas, ReplicaRule::Free);
+}
