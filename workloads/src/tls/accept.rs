@@ -62,7 +62,7 @@ impl Acceptor {
     /// # Errors
     /// When the client does not speak TLS, or shows no certificate that will do, or takes too long.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Handshaken> {
-        let peer = stream.peer_addr().ok();
+        let peer = stream.peer_addr().ok().map(tracing::field::display);
         let handshake = async {
             let stream = not_plain(stream).await?;
             TlsAcceptor::from(self.config.current()).accept(stream).await
@@ -74,9 +74,9 @@ impl Acceptor {
         };
         self.metrics.handshake_failed(self.config.name());
         if self.complaints.is_due() {
-            tracing::warn!(config = self.config.name(), ?peer, %error, "a client was refused in the TLS handshake");
+            tracing::warn!(config = self.config.name(), peer, %error, "a client was refused in the TLS handshake");
         } else {
-            tracing::debug!(config = self.config.name(), ?peer, %error, "a client was refused in the TLS handshake");
+            tracing::debug!(config = self.config.name(), peer, %error, "a client was refused in the TLS handshake");
         }
         Err(error)
     }

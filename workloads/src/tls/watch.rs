@@ -110,7 +110,7 @@ impl<T: Send + Sync + 'static> Reloading<T> {
                 self.metrics.reloaded(&self.name);
                 self.tell_expiry(not_after);
                 let days = not_after.map(|not_after| (not_after - now()) / 86_400);
-                tracing::info!(config = self.name, days, files = ?self.files, "certificates reloaded");
+                tracing::info!(config = self.name, days, files = self.paths(), "certificates reloaded");
             }
             Err(error) if changed || state.error.as_ref() != Some(&error) => {
                 self.metrics.not_reloaded(&self.name);
@@ -123,6 +123,11 @@ impl<T: Send + Sync + 'static> Reloading<T> {
             }
             Err(_) => {}
         }
+    }
+
+    fn paths(&self) -> String {
+        let paths: Vec<_> = self.files.iter().map(|path| path.display().to_string()).collect();
+        paths.join(" ")
     }
 
     fn tell_expiry(&self, not_after: Option<i64>) {

@@ -50,14 +50,17 @@ async fn after_the_stop_nothing_listens_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_served_stops_the_start_and_is_named() {
+async fn what_is_not_served_or_incomplete_stops_the_start_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     for (yaml, said) in [
         ("target: metrics-generator", "target: expected one of all, distributor"),
-        ("server: {http_tls_config: {cert_file: /x}}", "server.http_tls_config: TLS is not served yet"),
+        (
+            "server: {http_tls_config: {cert_file: /x}}",
+            "server.http_tls_config.key_file: expected one beside cert_file, found none",
+        ),
         (
             "distributor: {receivers: {otlp: {protocols: {grpc: {tls: {cert_file: /x}}}}}}",
-            "distributor.receivers.otlp.protocols.grpc.tls: TLS is not served yet",
+            "distributor.receivers.otlp.protocols.grpc.tls.key_file: expected one beside cert_file, found none",
         ),
         ("memberlist: {advertise_addr: x}", "memberlist.advertise_addr: expected an IP address, found `x`"),
     ] {

@@ -80,7 +80,7 @@ async fn stack(authority: &Authority) -> ([Process; 4], Vec<tempfile::TempDir>) 
     let of = |role: &str| Mount::new(&authority.sign(&[role, "member.test"]), &authority.pem);
     let [m_frontend, m_querier, m_ingester, m_distributor] =
         ["frontend.test", "querier.test", "ingester.test", "distributor.test"].map(of);
-    let bucket = tempfile::tempdir().unwrap();
+    let bucket = tempfile::tempdir().expect("a directory");
     let storage = format!(
         "storage: {{trace: {{backend: local, blocklist_poll: 1s, local: {{path: {}}}}}}}\n",
         bucket.path().display()
@@ -233,16 +233,16 @@ async fn exchange(mount: &Mount, [distributor, ingester]: [&Process; 2], old: &A
     .await;
     let at = sent.load(Ordering::Relaxed);
     until("the pair before it serves on", async || sent.load(Ordering::Relaxed) > at + 10).await;
-    assert_ne!(caller.get(to, "/").await.unwrap().certificate, der(&signed));
+    assert_ne!(caller.get(to, "/").await.expect("an answer").certificate, der(&signed));
     mount.write("tls.key", &signed.key);
     until("the new pair is used", async || {
-        caller.get(to, "/").await.unwrap().certificate == der(&signed)
+        caller.get(to, "/").await.expect("an answer").certificate == der(&signed)
             && reloads(distributor, "ingester_client.grpc_client_config", "reloaded").await >= 2
     })
     .await;
     stop.store(true, Ordering::Relaxed);
     for load in loads {
-        assert_eq!(load.await.unwrap(), Vec::<String>::new());
+        assert_eq!(load.await.expect("an answer"), Vec::<String>::new());
     }
 }
 
