@@ -199,6 +199,11 @@ fn disruption_budget(identity: &Identity, role: Role) -> PodDisruptionBudget {
 }
 
 impl Prepared {
+    /// Whether some of it lives outside of namespaces.
+    pub(crate) fn is_cluster_wide(&self) -> bool {
+        !(self.cluster_roles.is_empty() && self.cluster_role_bindings.is_empty())
+    }
+
     /// The objects in the order in which they are applied. Taking the struct apart without `..` makes it impossible
     /// to build a kind and forget to apply it.
     pub(crate) fn into_ordered(self) -> Result<Vec<Desired>, serde_json::Error> {

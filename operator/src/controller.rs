@@ -160,6 +160,9 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
         }
         Ok((prepared, unserved)) => {
             warnings = unserved;
+            if prepared.is_cluster_wide() {
+                hold(client, resource).await?;
+            }
             applied.add(apply::apply(client, &identity, prepared, &facts.live).await);
             verdict_of(&applied)
         }
@@ -229,6 +232,28 @@ async fn patch_status<K: Managed>(
     }
 }
 
+/// Holds the resource's deletion up, as the peer does, where it has something that nothing in a namespace can own.
+async fn hold<K: Managed>(client: &Client, resource: &K) -> Result<(), Error> {
+    if resource.finalizers().iter().any(|finalizer| finalizer == PEER_FINALIZER) {
+        return Ok(());
+    }
+    let mut all = resource.finalizers().to_vec();
+    all.push(PEER_FINALIZER.to_owned());
+    set_finalizers(client, resource, &all).await.map_err(Error::resource("hold up the resource's deletion"))
+}
+
+async fn set_finalizers<K: Managed>(
+    client: &Client,
+    resource: &K,
+    finalizers: &[String],
+) -> Result<(), kube::Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), &resource.namespace().unwrap_or_default());
+    let version = resource.resource_version();
+    let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&resource.name_any(), &params, &Patch::Merge(&patch)).await.map(drop)
+}
+
 /// Kubernetes removes what a resource owns. What is in no namespace nobody can own: that is removed here, and then the
 /// peer's finalizer is taken off.
 async fn release<K: Managed>(context: &Context, resource: &K) -> Result<Action, Error> {
@@ -242,13 +267,10 @@ async fn release<K: Managed>(context: &Context, resource: &K) -> Result<Action, 
     if !failures.is_empty() {
         return Err(Error::Apply(failures.join("; ")));
     }
-    let api: Api<K> = Api::namespaced(client.clone(), &identity.namespace);
-    let left: Vec<&String> =
-        resource.finalizers().iter().filter(|finalizer| *finalizer != PEER_FINALIZER).collect();
-    let patch = json!({"metadata": {"resourceVersion": resource.resource_version(), "finalizers": left}});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(&identity.name, &params, &Patch::Merge(&patch)).await {
-        Ok(_) => Ok(Action::await_change()),
+    let left: Vec<String> =
+        resource.finalizers().iter().filter(|finalizer| *finalizer != PEER_FINALIZER).cloned().collect();
+    match set_finalizers(client, resource, &left).await {
+        Ok(()) => Ok(Action::await_change()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Action::await_change()),
         Err(error) => Err(Error::resource("take off the finalizer")(error)),
     }

@@ -29,7 +29,7 @@ mod status;
 mod validate;
 
 pub use generate::{Options as GenerateOptions, generate};
-pub use run::{Options as RunOptions, PlatformOptions, RotationOptions, run};
+pub use run::{Options as RunOptions, PlatformOptions, run};
 
 /// Writes text to standard output.
 pub fn print(text: &str) -> std::io::Result<()> {

@@ -15,10 +15,8 @@ use kube_lease_manager::LeaseManagerBuilder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use vivace_config::Duration;
-
 use crate::{
-    certificates::{Rotation, RotationError},
+    certificates::Rotation,
     controller,
     metrics::Metrics,
     platform::{Distribution, Gates, Images, Platform, TlsProfile, discovery},
@@ -36,8 +34,6 @@ pub struct Options {
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = "[::]:8080")]
     listen: SocketAddr,
-    #[command(flatten)]
-    rotation: RotationOptions,
     /// Reconcile without a lease; for a single instance only.
     #[arg(long)]
     no_leader_election: bool,
@@ -107,29 +103,6 @@ pub struct PlatformOptions {
     role_arn: Option<String>,
 }
 
-/// How long certificates last, as the peer's variables say it.
-#[derive(Clone, Debug, clap::Args)]
-pub struct RotationOptions {
-    /// How long an authority is valid: `43830h`.
-    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CA_VALIDITY")]
-    ca_validity: Option<Duration>,
-    /// Age at which an authority is renewed: `35064h`.
-    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CA_REFRESH")]
-    ca_refresh: Option<Duration>,
-    /// How long a certificate is valid: `2160h`.
-    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CERT_VALIDITY")]
-    cert_validity: Option<Duration>,
-    /// Age at which a certificate is renewed: `1728h`.
-    #[arg(long, env = "BUILT_IN_CERT_MANAGEMENT_CERT_REFRESH")]
-    cert_refresh: Option<Duration>,
-}
-
-impl RotationOptions {
-    fn rotation(&self) -> Result<Rotation, RotationError> {
-        Rotation::new(self.ca_validity, self.ca_refresh, self.cert_validity, self.cert_refresh)
-    }
-}
-
 /// Handed on to the workloads when the operator has them.
 const PROXY_VARIABLES: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
@@ -185,7 +158,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
     let (platform, gates) = options.platform.platform()?;
-    let rotation = options.rotation.rotation().context("BUILT_IN_CERT_MANAGEMENT")?;
+    let rotation = Rotation::of_environment(|name| std::env::var(name).ok())?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let metrics = Arc::new(Metrics::new());

@@ -124,7 +124,7 @@ pub(crate) fn derive_monolithic(
 ) -> TempoMonolithicStatus {
     let sight = Sight {
         is_there: true,
-        ..look(evidence, MONOLITH, (Kind::StatefulSet, evidence.identity.monolith()))
+        ..look(evidence, MONOLITH, &(Kind::StatefulSet, evidence.identity.monolith()))
     };
     let finding = find(evidence, &[&sight]);
     TempoMonolithicStatus {
@@ -146,15 +146,15 @@ pub(crate) fn active(conditions: &[Condition]) -> Option<&Condition> {
 
 fn of_role(evidence: &Evidence<'_>, role: Role) -> Sight {
     let kind = if role == Role::Ingester { Kind::StatefulSet } else { Kind::Deployment };
-    let sight = look(evidence, role.as_str(), (kind, evidence.identity.role(role)));
+    let sight = look(evidence, role.as_str(), &(kind, evidence.identity.role(role)));
     Sight { is_there: !role.is_optional() || sight.is_there, ..sight }
 }
 
-fn look(evidence: &Evidence<'_>, name: &'static str, workload: (Kind, String)) -> Sight {
+fn look(evidence: &Evidence<'_>, name: &'static str, workload: &(Kind, String)) -> Sight {
     Sight {
         name,
-        is_there: evidence.objects.contains_key(&workload),
-        rollout: rollout(evidence, &workload),
+        is_there: evidence.objects.contains_key(workload),
+        rollout: rollout(evidence, workload),
         pods: by_phase(evidence.pods, name),
     }
 }

@@ -48,7 +48,9 @@ impl SketchBuilder {
                 self.is_searchable(field);
             }
             Value::Array(kind, elements) => {
-                elements.iter().for_each(|element| self.number(field, kind, *element));
+                for element in elements {
+                    self.number(field, kind, *element);
+                }
                 self.is_searchable(field);
             }
             Value::Unsupported(_) => {}
