@@ -2,6 +2,7 @@
 //! Each has a time limit; a scenario that fails does not stop the next.
 
 mod healing;
+mod kinds;
 mod lifecycle;
 mod quiet;
 
@@ -64,7 +65,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -93,6 +94,16 @@ const SCENARIOS: [Scenario; 13] = [
         name: "object storage away: traces are still taken and found, and uploaded later",
         seconds: 240,
         run: lifecycle::storage_away,
+    },
+    Scenario {
+        name: "a lost certificate is made anew, and no pod restarts for it",
+        seconds: 120,
+        run: kinds::certificate,
+    },
+    Scenario {
+        name: "a TempoMonolithic becomes Ready, answers, and goes",
+        seconds: 180,
+        run: kinds::monolithic,
     },
     Scenario { name: "idle: the operator writes nothing beside its lease", seconds: 900, run: quiet::idle },
     Scenario { name: "an operator restart changes nothing", seconds: 120, run: quiet::restart },

@@ -62,7 +62,7 @@ impl<'a> Stack<'a> {
     fn install_operator(&self) -> Result<()> {
         let step = Step::start("installing the chart vivace-operator");
         let chart = self.cluster.home.repository.join("charts/vivace-operator").display().to_string();
-        let image = "image.repository=vivace.local/vivace-operator,image.tag=e2e";
+        let image = "image.repository=vivace.local/vivace-operator,image.tag=e2e,workloadImage.repository=vivace.local/vivace,workloadImage.tag=e2e";
         let place =
             ["--namespace", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s", "--set", image];
         self.cluster.helm(&[&["upgrade", "--install", OPERATOR, &chart], &place[..]].concat())?;
