@@ -271,7 +271,7 @@ async fn found_in(store: &Arc<Store>, metas: &[Arc<Meta>]) -> Contents {
     }
     let mut found = Contents::new();
     for id in ids {
-        for part in engine.find_trace(&tenant(), id, metas).await.unwrap() {
+        for part in engine.find_trace(&tenant(), id, metas, &Projection::Everything).await.unwrap() {
             let mut builder = TableBuilder::keeping_duplicates();
             builder.begin(id);
             builder.add_otlp(&part).unwrap();
