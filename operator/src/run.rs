@@ -64,11 +64,15 @@ pub struct PlatformOptions {
         default_value = "docker.io/jaegertracing/jaeger-query:1.68.0"
     )]
     jaeger_query_image: String,
-    /// Image of the gateway. There is none unless it is set: its makers publish no versions.
-    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY", default_value = "")]
+    /// Image of the gateway. Its makers publish no versions: pin what was tried.
+    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY", default_value = "quay.io/observatorium/api:latest")]
     gateway_image: String,
     /// Image of the gateway's policy agent, on OpenShift. As above.
-    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA", default_value = "")]
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA",
+        default_value = "quay.io/observatorium/opa-openshift:latest"
+    )]
     opa_image: String,
     /// Image of OpenShift's proxy.
     #[arg(

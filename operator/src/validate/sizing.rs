@@ -185,6 +185,13 @@ impl<'a> Sizing<'a> {
     }
 }
 
+/// Bytes as the API server writes them: in the largest unit of which there are whole ones.
+fn bytes(amount: u64) -> String {
+    let units = [(60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")];
+    let unit = units.into_iter().find(|(bits, _)| amount > 0 && amount.is_multiple_of(1 << bits));
+    unit.map_or_else(|| amount.to_string(), |(bits, name)| format!("{}{name}", amount >> bits))
+}
+
 fn pair(cpu: String, memory: String) -> BTreeMap<String, ApiQuantity> {
     BTreeMap::from([("cpu".to_owned(), ApiQuantity(cpu)), ("memory".to_owned(), ApiQuantity(memory))])
 }
@@ -229,7 +236,7 @@ fn split(
             )));
         };
         let part = (whole as f32 * share) as u64 / u64::try_from(replicas.max(1)).unwrap_or(1);
-        let write = |amount: u64| ApiQuantity(if is_cpu { format!("{amount}m") } else { amount.to_string() });
+        let write = |amount: u64| ApiQuantity(if is_cpu { format!("{amount}m") } else { bytes(amount) });
         limits.insert(name.to_owned(), write(part));
         requests.insert(name.to_owned(), write((part as f32 * REQUESTED) as u64));
     }

@@ -326,7 +326,7 @@ fn the_total_is_split_to_the_byte_as_the_peer_splits_it() {
         stack("  resources: {total: {limits: {cpu: 4, memory: 8Gi}}}\n  template: {querier: {replicas: 2}}");
     let ingester = stack.workloads.ingester.resources.clone();
     let limits = ingester.limits.expect("the total sets limits");
-    assert_eq!((limits["cpu"].0.as_str(), limits["memory"].0.as_str()), ("1520m", "4294967296"));
+    assert_eq!((limits["cpu"].0.as_str(), limits["memory"].0.as_str()), ("1520m", "4Gi"));
     let requests = ingester.requests.expect("the total sets requests");
     assert_eq!(requests["cpu"].0, "456m");
     let querier = stack.workloads.querier.resources.limits.expect("the total sets limits");
