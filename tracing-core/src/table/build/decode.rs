@@ -18,9 +18,10 @@ pub(super) struct Decoder<'a> {
 
 /// The fields of a span that are known only when all of it was read.
 #[derive(Default)]
-struct Fields {
-    id: Option<SpanId>,
-    parent_id: SpanId,
+struct Fields<'a> {
+    /// Of a field that is there twice the last one counts, as everywhere in Protobuf; so only that has to be an id.
+    id: &'a [u8],
+    parent_id: &'a [u8],
     name: Code,
     kind: u8,
     trace_state: Code,
@@ -98,17 +99,19 @@ impl Decoder<'_> {
                 other => self.field(&mut at, other, &mut fields)?,
             }
         }
-        let Some(id) = fields.id else {
-            return Err(at.error("Span.span_id", Problem::Id { expected: 8, received: 0 }));
+        let id = span_id(&at, "Span.span_id", fields.id)?;
+        let parent_id = match fields.parent_id {
+            [] => SpanId::default(),
+            parent => span_id(&at, "Span.parent_span_id", parent)?,
         };
-        self.push(id, &fields, first_event);
+        self.push(id, parent_id, &fields, first_event);
         Ok(())
     }
 
-    fn field(&mut self, at: &mut Reader<'_>, tag: u32, to: &mut Fields) -> Result<(), WireError> {
+    fn field<'a>(&mut self, at: &mut Reader<'a>, tag: u32, to: &mut Fields<'a>) -> Result<(), WireError> {
         match tag {
-            span::SPAN_ID => to.id = Some(span_id(at, "Span.span_id")?),
-            span::PARENT_SPAN_ID => to.parent_id = span_id(at, "Span.parent_span_id")?,
+            span::SPAN_ID => to.id = at.bytes("Span.span_id")?,
+            span::PARENT_SPAN_ID => to.parent_id = at.bytes("Span.parent_span_id")?,
             span::NAME => {
                 let mut last = self.stage.spans.name.last().copied().unwrap_or_default();
                 to.name = intern_like(self.strings, at.bytes("Span.name")?, &mut last);
@@ -128,13 +131,13 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn push(&mut self, id: SpanId, fields: &Fields, first_event: usize) {
+    fn push(&mut self, id: SpanId, parent_id: SpanId, fields: &Fields<'_>, first_event: usize) {
         let Stage { spans, events, links, .. } = &mut *self.stage;
         for time in events.since_start.iter_mut().skip(first_event) {
             *time = time.wrapping_sub(fields.start);
         }
         spans.id.push(id);
-        spans.parent_id.push(fields.parent_id);
+        spans.parent_id.push(parent_id);
         spans.name.push(fields.name);
         spans.kind.push(fields.kind);
         spans.trace_state.push(fields.trace_state);
@@ -197,7 +200,7 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn status(&mut self, mut at: Reader<'_>, to: &mut Fields) -> Result<(), WireError> {
+    fn status(&mut self, mut at: Reader<'_>, to: &mut Fields<'_>) -> Result<(), WireError> {
         while let Some(tag) = at.tag("Status")? {
             match tag {
                 status::MESSAGE => to.status_message = intern(self.strings, at.bytes("Status.message")?),
@@ -231,12 +234,8 @@ fn head<'a>(
     Ok(head)
 }
 
-/// An id of 8 bytes, or none.
-fn span_id(at: &mut Reader<'_>, field: &'static str) -> Result<SpanId, WireError> {
-    let bytes = at.bytes(field)?;
-    if bytes.is_empty() {
-        return Ok(SpanId::default());
-    }
+/// An id of 8 bytes.
+fn span_id(at: &Reader<'_>, field: &'static str, bytes: &[u8]) -> Result<SpanId, WireError> {
     let wrong = |_| at.error(field, Problem::Id { expected: 8, received: bytes.len() });
     SpanId::from_slice(bytes).map_err(wrong)
 }

@@ -289,3 +289,30 @@ fn roots_of_a_tidy_block_keep_their_order_when_traces_are_put_together() {
         assert_eq!(roots(&merged), roots(&whole));
     }
 }
+
+/// Found by fuzzing: the split looked at the last of two ids, and the table at both.
+#[test]
+fn of_an_id_that_is_there_twice_the_last_counts_wherever_it_is_looked_at() {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let span = |ids: &[(u8, &[u8])]| {
+        let fields = ids.iter().flat_map(|(number, bytes)| field(*number, bytes));
+        let span: Vec<u8> = field(1, &[7; 16]).into_iter().chain(fields).collect();
+        bytes::Bytes::from(field(1, &field(2, &field(2, &span))))
+    };
+    for (ids, kept) in [
+        (&[(2, &[1; 12][..]), (2, &[2; 8][..])][..], true),
+        (&[(2, &[1; 8][..]), (2, &[2; 12][..])][..], false),
+        (&[(2, &[1; 8][..]), (4, &[3; 3][..]), (4, &[4; 8][..])][..], true),
+        (&[(2, &[1; 8][..]), (4, &[4; 8][..]), (4, &[][..])][..], true),
+        (&[(2, &[1; 8][..]), (2, &[][..])][..], false),
+    ] {
+        let cut = crate::wire::otlp::split(&span(ids)).unwrap();
+        assert_eq!(cut.traces.len(), usize::from(kept), "{ids:?}");
+        for trace in cut.traces {
+            let mut builder = TableBuilder::new();
+            builder.begin(trace.id);
+            builder.add_otlp(&trace.otlp).unwrap();
+            assert_eq!(builder.staged_spans(), 1, "{ids:?}");
+        }
+    }
+}
