@@ -65,7 +65,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -94,6 +94,11 @@ const SCENARIOS: [Scenario; 15] = [
         name: "object storage away: traces are still taken and found, and uploaded later",
         seconds: 240,
         run: lifecycle::storage_away,
+    },
+    Scenario {
+        name: "a larger storageSize makes the volume larger, and no pod restarts for it",
+        seconds: 120,
+        run: kinds::volume,
     },
     Scenario {
         name: "a lost certificate is made anew, and no pod restarts for it",

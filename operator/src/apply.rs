@@ -12,6 +12,8 @@
 //! # Errors
 //! Objects that could be applied are; the error lists those that could not.
 
+pub(crate) mod volumes;
+
 use std::collections::BTreeMap;
 
 use kube::{

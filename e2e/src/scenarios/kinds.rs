@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{World, name, object, text};
 use crate::{
@@ -85,4 +85,35 @@ pub(super) fn certificate(world: &mut World<'_>) -> Result<String> {
 
 fn certificate_of(secret: &Value) -> Result<String> {
     Ok(secret["data"]["tls.crt"].as_str().context("a Secret without tls.crt")?.to_owned())
+}
+
+/// A larger storageSize makes the volume larger, while the ingester goes on.
+pub(super) fn volume(world: &mut World<'_>) -> Result<String> {
+    let ingester = || -> Result<String> {
+        let pod = object(world, "pod", &format!("tempo-{SAMPLE}-ingester-0"))?;
+        ensure!(pod["metadata"]["deletionTimestamp"].is_null(), "the ingester is going");
+        Ok(text(&pod, "/metadata/uid").to_owned())
+    };
+    let before = ingester()?;
+    let began = Instant::now();
+    world.stack.patch(&json!({"storageSize": "2Gi"}))?;
+    world.until("the claim has grown", || {
+        let claim = object(world, "persistentvolumeclaim", &format!("data-tempo-{SAMPLE}-ingester-0"))?;
+        let asked = text(&claim, "/spec/resources/requests/storage");
+        let given = text(&claim, "/status/capacity/storage");
+        ensure!(asked == "2Gi" && given == "2Gi", "asked for {asked:?}, has {given:?}");
+        Ok(())
+    })?;
+    let took = began.elapsed();
+    world.until_ready()?;
+    world.until("the StatefulSet wants as much", || {
+        let set = object(world, "statefulset", &format!("tempo-{SAMPLE}-ingester"))?;
+        let wanted = text(&set, "/spec/volumeClaimTemplates/0/spec/resources/requests/storage");
+        ensure!(wanted == "2Gi", "{wanted:?}");
+        Ok(())
+    })?;
+    world.until_ready()?;
+    ensure!(ingester()? == before, "the ingester was made anew for its volume");
+    world.find_all()?;
+    Ok(format!("grown in {:.1} s, the ingester went on", took.as_secs_f64()))
 }
