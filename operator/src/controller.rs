@@ -164,7 +164,7 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
                 hold(client, resource).await?;
             }
             applied.add(apply::apply(client, &identity, prepared, &facts.live).await);
-            apply::volumes::grow(client, &identity, &mut applied).await;
+            warnings.extend(apply::volumes::grow(client, &identity, &mut applied).await);
             verdict_of(&applied)
         }
     };

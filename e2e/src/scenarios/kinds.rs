@@ -113,6 +113,17 @@ pub(super) fn volume(world: &mut World<'_>) -> Result<String> {
         Ok(())
     })?;
     world.until_ready()?;
+    world.stack.patch(&json!({"storageSize": "1Gi"}))?;
+    world.until("it is said that volumes do not shrink", || {
+        let stack = object(world, "tempostack", SAMPLE)?;
+        let conditions = stack["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let said = conditions.iter().find(|condition| condition["type"] == "Unserved");
+        let said = said.map_or("", |condition| text(condition, "/message"));
+        ensure!(said.contains("do not shrink"), "{said:?}");
+        Ok(())
+    })?;
+    world.stack.patch(&json!({"storageSize": "2Gi"}))?;
+    world.until_ready()?;
     ensure!(ingester()? == before, "the ingester was made anew for its volume");
     world.find_all()?;
     Ok(format!("grown in {:.1} s, the ingester went on", took.as_secs_f64()))

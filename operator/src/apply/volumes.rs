@@ -1,6 +1,8 @@
 //! Volumes grow in place. A StatefulSet's templates are only for claims that it has yet to make; those that are there are
 //! asked to grow one by one, while their pods run. IO.
 
+use std::cmp::Ordering;
+
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, Client, ResourceExt,
@@ -24,23 +26,42 @@ struct Wanted {
     size: String,
 }
 
+/// What a claim shall become.
+#[derive(Debug, PartialEq, Eq)]
+enum Change<'a> {
+    Grow(&'a str),
+    /// Volumes do not shrink.
+    Shrink(&'a str),
+}
+
 /// Asks for larger volumes where a StatefulSet wants them. One that cannot grow is a failure with what the API server
-/// says; a volume that is larger than wanted stays as it is.
-pub(crate) async fn grow(client: &Client, identity: &Identity, applied: &mut Applied) {
+/// says. Answers what is not done: a volume that is larger than wanted stays as it is.
+pub(crate) async fn grow(client: &Client, identity: &Identity, applied: &mut Applied) -> Vec<String> {
+    let mut left = Vec::new();
     let sets = applied.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
     let wanted: Vec<Wanted> = sets.flat_map(|((_, name), object)| templates(name, object)).collect();
     if wanted.is_empty() {
-        return;
+        return left;
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &identity.namespace);
     let selector = format!("{INSTANCE}={},{}={}", identity.name, MANAGED_BY.0, MANAGED_BY.1);
     let found = match claims.list(&ListParams::default().labels(&selector)).await {
         Ok(found) => found.items,
-        Err(error) => return applied.failures.push(format!("PersistentVolumeClaims: {}", text(&error))),
+        Err(error) => {
+            applied.failures.push(format!("PersistentVolumeClaims: {}", text(&error)));
+            return left;
+        }
     };
     for claim in &found {
         let name = claim.name_any();
-        let Some(size) = larger(claim, &wanted) else { continue };
+        let size = match change(claim, &wanted) {
+            None => continue,
+            Some(Change::Grow(size)) => size,
+            Some(Change::Shrink(size)) => {
+                left.push(format!("volumes do not shrink: {name} is larger than {size}, and stays so"));
+                continue;
+            }
+        };
         let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match claims.patch(&name, &params, &Patch::Merge(&patch)).await {
@@ -52,6 +73,7 @@ pub(crate) async fn grow(client: &Client, identity: &Identity, applied: &mut App
             }
         }
     }
+    left
 }
 
 fn templates(set: &str, object: &Value) -> Vec<Wanted> {
@@ -64,16 +86,20 @@ fn templates(set: &str, object: &Value) -> Vec<Wanted> {
     templates.into_iter().flatten().filter_map(wanted).collect()
 }
 
-/// The size that a claim shall grow to, where it shall.
-fn larger<'a>(claim: &PersistentVolumeClaim, wanted: &'a [Wanted]) -> Option<&'a str> {
+/// What is to be done about a claim of a set.
+fn change<'a>(claim: &PersistentVolumeClaim, wanted: &'a [Wanted]) -> Option<Change<'a>> {
     let name = claim.name_any();
     let is_of = |prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|ordinal| ordinal.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let wanted = wanted.iter().find(|wanted| is_of(&wanted.prefix))?;
+    let Wanted { size, .. } = wanted.iter().find(|wanted| is_of(&wanted.prefix))?;
     let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
     let bytes = |text: &str| Quantity::from(text).units();
-    (bytes(&requests.get("storage")?.0)? < bytes(&wanted.size)?).then_some(&wanted.size)
+    match bytes(&requests.get("storage")?.0)?.cmp(&bytes(size)?) {
+        Ordering::Less => Some(Change::Grow(size)),
+        Ordering::Equal => None,
+        Ordering::Greater => Some(Change::Shrink(size)),
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_of_the_set_grow_and_others_and_larger_ones_stay() {
+    fn claims_of_the_set_grow_and_do_not_shrink_and_others_stay() {
         let set = json!({"spec": {"volumeClaimTemplates": [{
             "metadata": {"name": "data"},
             "spec": {"resources": {"requests": {"storage": "2Gi"}}},
@@ -92,15 +118,15 @@ mod tests {
             let claim = json!({"metadata": {"name": name}, "spec": spec});
             serde_json::from_value::<PersistentVolumeClaim>(claim).expect("a claim")
         };
-        for (name, size, grows) in [
-            ("data-tempo-s-ingester-0", "1Gi", true),
-            ("data-tempo-s-ingester-11", "1536Mi", true),
-            ("data-tempo-s-ingester-0", "2048Mi", false),
-            ("data-tempo-s-ingester-0", "3Gi", false),
-            ("data-tempo-s-ingester-zone-0", "1Gi", false),
-            ("other-tempo-s-ingester-0", "1Gi", false),
+        for (name, size, expected) in [
+            ("data-tempo-s-ingester-0", "1Gi", Some(Change::Grow("2Gi"))),
+            ("data-tempo-s-ingester-11", "1536Mi", Some(Change::Grow("2Gi"))),
+            ("data-tempo-s-ingester-0", "2048Mi", None),
+            ("data-tempo-s-ingester-0", "3Gi", Some(Change::Shrink("2Gi"))),
+            ("data-tempo-s-ingester-zone-0", "1Gi", None),
+            ("other-tempo-s-ingester-0", "1Gi", None),
         ] {
-            assert_eq!(larger(&claim(name, size), &wanted), grows.then_some("2Gi"), "{name} {size}");
+            assert_eq!(change(&claim(name, size), &wanted), expected, "{name} {size}");
         }
         assert_eq!(templates("s", &json!({})), []);
     }
