@@ -45,7 +45,7 @@ pub use poll::{POLL_BUCKETS, PollStats, Polled, TenantPoll};
 pub use range::Hedge;
 pub use requests::{REQUEST_BUCKETS, RequestStats, RequestTimes};
 pub use stage::{Stage, Staged};
-pub use tls::Tls;
+pub use tls::{Anyone, Tls};
 
 #[cfg(test)]
 mod seeds;

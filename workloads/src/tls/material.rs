@@ -11,9 +11,11 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
+use tracing_core::store::Anyone;
+
 use super::{
     settings::{ClientAuth, ClientSettings, Place, ServerSettings, Source, Trust},
-    verify::{Anyone, Unverified},
+    verify::Unverified,
 };
 
 /// Longest file that is read, bytes: a bundle of authorities of the whole world is a third of it.

@@ -1,19 +1,16 @@
-//! Those who check less than a verifier should, for the settings that ask for it. That the other side holds the key
-//! of the certificate that it shows is checked all the same.
+//! One who checks less of clients than a verifier should, for the settings that ask for it (of servers it is
+//! [`tracing_core::store::Anyone`]). That the other side holds the key of the certificate that it shows is checked all the
+//! same.
 
 use std::sync::Arc;
 
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::danger::HandshakeSignatureValid,
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
-
-/// Trusts whichever server answers: `tls_insecure_skip_verify`.
-#[derive(Debug)]
-pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
 
 /// Takes whichever certificate a client shows.
 #[derive(Debug)]
@@ -31,41 +28,6 @@ impl Unverified {
     /// `RequireAnyClientCert`
     pub(super) fn required(provider: Arc<CryptoProvider>) -> Arc<Self> {
         Arc::new(Self { provider, mandatory: true })
-    }
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
