@@ -15,8 +15,8 @@ pub struct TempoStackStatus {
     /// Names of the pods of each component, by phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub components: Option<ComponentPods>,
-    /// `Ready`, `Pending`, `Failed` and `ConfigurationError`, one of which is true; `Unserved` where the
-    /// resource asks for something that is not done.
+    /// `Ready`, `Pending`, `Failed` and `ConfigurationError`, one of which is true; `Reconciling` or `Stalled`
+    /// while it is not `Ready`; `Unserved` where the resource asks for something that is not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -41,8 +41,8 @@ pub struct TempoMonolithicStatus {
     /// Names of the pods, by phase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub components: Option<MonolithicPods>,
-    /// `Ready`, `Pending`, `Failed` and `ConfigurationError`, one of which is true; `Unserved` where the
-    /// resource asks for something that is not done.
+    /// `Ready`, `Pending`, `Failed` and `ConfigurationError`, one of which is true; `Reconciling` or `Stalled`
+    /// while it is not `Ready`; `Unserved` where the resource asks for something that is not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
