@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::artifacts::{self, Image};
 use crate::home::Home;
+use crate::ports::free_port;
 use crate::progress::{Step, output, run_logged};
 
 /// A cluster that kubectl reaches.
@@ -153,7 +154,7 @@ impl<'a> Cluster<'a> {
         let local = local.filter(|p| TcpListener::bind(("127.0.0.1", *p)).is_ok());
         let local = match local {
             Some(port) => port,
-            None => TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            None => free_port()?,
         };
         let mut command = if self.given.is_none() {
             let mut command = self.home.script("e2e/cluster/forward.sh");

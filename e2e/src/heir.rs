@@ -3,7 +3,6 @@
 //! stands in one block.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,6 +14,7 @@ use crate::blocks;
 use crate::crash::{Acknowledged, verify, write};
 use crate::faults::minio::{BUCKET, KEY, Minio, SECRET};
 use crate::home::Home;
+use crate::ports::free_port;
 use crate::report::Report;
 use crate::server::{Member, Server, Setup};
 use crate::stack::wait;
@@ -109,8 +109,4 @@ fn load_and_kill(
 fn knows_both(server: &Server) -> Result<()> {
     ensure!(server.log_text()?.contains("member found"), "it knows of no other");
     Ok(())
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

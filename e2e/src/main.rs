@@ -15,6 +15,7 @@ mod heir;
 mod home;
 mod http;
 mod otlp;
+mod ports;
 mod progress;
 mod report;
 mod roles;

@@ -2,7 +2,6 @@
 //! MinIO between them. Answers come from two queriers, over the network and by two protocols, and must not differ for that.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::conformance::{self, Recording};
 use crate::faults::minio::{BUCKET, KEY, Minio, SECRET};
 use crate::home::Home;
 use crate::http::Client;
+use crate::ports::free_port;
 use crate::report::Report;
 use crate::server::{Member, Server, Setup};
 use crate::stack::wait;
@@ -129,8 +129,4 @@ fn jobs_done(querier: &Server) -> Result<f64> {
         line.strip_prefix("tempo_querier_worker_request_executed_total")?.rsplit(' ').next()
     });
     Ok(counts.filter_map(|count| count.parse::<f64>().ok()).sum())
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

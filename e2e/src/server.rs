@@ -1,7 +1,6 @@
 //! A real `vivace` process on this machine: all targets, local disk, ports of its own.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::http::Client;
+use crate::ports::free_port;
 use crate::progress::end_of;
 
 /// A running server. Dropped, it is killed.
@@ -70,25 +70,11 @@ impl Server {
 
     /// As [`Server::start_as`], under a command such as `taskset -c 0` that becomes the server.
     pub(crate) fn start_under(wrapper: &[&str], binary: &Path, folder: &Path, setup: &Setup) -> Result<Self> {
-        const ATTEMPTS: usize = 3;
-        let mut attempt = 1;
-        loop {
-            let began = Instant::now();
-            let mut server = Self::launch(wrapper, binary, folder, setup)?;
-            match server.wait_ready() {
-                Ok(()) => {
-                    server.ready_after = began.elapsed();
-                    return Ok(server);
-                }
-                // A port that was free when it was chosen may be somebody's by now.
-                Err(error)
-                    if attempt < ATTEMPTS && format!("{error:#}").contains("Address already in use") =>
-                {
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let began = Instant::now();
+        let mut server = Self::launch(wrapper, binary, folder, setup)?;
+        server.wait_ready()?;
+        server.ready_after = began.elapsed();
+        Ok(server)
     }
 
     /// As [`Server::start_under`], without waiting until it is ready: it may be so only once others are there.
@@ -229,17 +215,14 @@ struct Ports {
     gossip: u16,
 }
 
-/// Ports that were free a moment ago.
 fn free_ports() -> Result<Ports> {
-    let listeners = [(); 5].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 5];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        let listener =
-            listener.as_ref().map_err(|error| anyhow::anyhow!("no free port on 127.0.0.1: {error}"))?;
-        *port = listener.local_addr()?.port();
-    }
-    let [http, grpc, otlp_grpc, otlp_http, gossip] = ports;
-    Ok(Ports { http, grpc, otlp_grpc, otlp_http, gossip })
+    Ok(Ports {
+        http: free_port()?,
+        grpc: free_port()?,
+        otlp_grpc: free_port()?,
+        otlp_http: free_port()?,
+        gossip: free_port()?,
+    })
 }
 
 /// What the conformance corpus needs: its timestamps are fixed and its attributes long, so nothing may expire, clip or truncate.

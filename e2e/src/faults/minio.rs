@@ -1,7 +1,6 @@
 //! MinIO as a process on this machine, which can be killed, started again and run out of disk.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::home::Home;
 use crate::http::Client;
+use crate::ports::free_port;
 use crate::progress::{output, run_logged};
 use crate::stack::wait;
 
@@ -47,7 +47,7 @@ impl Minio {
     pub(crate) fn start(home: &Home, folder: &Path) -> Result<Self> {
         let bucket = folder.join(BUCKET);
         fs::create_dir_all(&bucket).with_context(|| bucket.display().to_string())?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = format!("127.0.0.1:{}", free_port()?);
         let mut minio = Self { address, program: program(home)?, folder: folder.to_owned(), child: None };
         minio.resume()?;
         Ok(minio)

@@ -1,7 +1,6 @@
 //! The object stores as processes on this machine, on ports of their own, with an empty bucket each.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::faults::minio::{BUCKET, KEY, Minio, SECRET};
 use crate::home::Home;
 use crate::http::Client;
+use crate::ports::free_port;
 use crate::progress::{output, run_logged};
 use crate::stack::wait;
 
@@ -126,10 +126,6 @@ fn gcs(home: &Home, place: &Path) -> Result<Store> {
     );
     let url = format!("gs://{BUCKET}?endpoint=http://{address}/storage/v1/&insecure=true&prefix=pre/fix");
     Ok(Store { keys, url, secret: "", _processes: vec![emulator, front], _minio: None })
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn spawn(mut command: Command, log: &Path) -> Result<Process> {
