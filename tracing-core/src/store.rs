@@ -4,6 +4,7 @@
 //! when that is deleted, which is done first. Every step can be repeated. Layout: reference of Tempo's
 //! `tempodb/backend`, `<tenant>/<block>/{data.parquet, bloom-<n>, index, meta.json}`.
 
+mod announced;
 mod blocks;
 pub mod cache;
 mod commit;

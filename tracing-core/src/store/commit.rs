@@ -7,7 +7,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Created, Store, StoreError, Uploaded,
+    Created, Store, StoreError, Uploaded, announced,
     blocks::{COMPACTED, DATA, META, key},
     disk, object,
     objects::{Place, blocking},
@@ -20,13 +20,13 @@ use crate::{
 impl Store {
     /// Stores a block whose files lie in `dir` under the names they have in the store, `meta.json` last and
     /// only if there is none, and lists it. When this answers `Ok`, the block survives what the store
-    /// survives. A block that was stored, and was marked compacted since, is stored: it does not come back.
+    /// survives. A block that was stored, and was marked compacted or deleted since, is stored: it does not come back.
     ///
     /// # Errors
     /// What reading `dir` or writing to the store says; may be repeated. [`StoreError::Conflict`] where
     /// another block has this id.
     pub async fn commit(&self, meta: &Arc<Meta>, dir: &Path) -> Result<(), StoreError> {
-        if self.exists(&meta.tenant, meta.id, COMPACTED).await? {
+        if self.exists(&meta.tenant, meta.id, COMPACTED).await? || self.was_deleted(meta, dir).await? {
             tracing::info!(tenant = %meta.tenant, block = %meta.id, "the block was stored before, and replaced since");
             return Ok(());
         }
@@ -34,6 +34,13 @@ impl Store {
         if !uploaded.is_fresh() {
             return Err(StoreError::Stale { block: meta.id });
         }
+        let (beside, place, now) = (dir.to_owned(), self.place.clone(), self.now());
+        blocking(move || {
+            announced::note(&beside, &place, now);
+            Ok(())
+        })
+        .await?;
+        self.reached("put meta.json")?;
         self.make_visible(meta).await?;
         // It slept in between: what was uploaded may have been swept away by then.
         if !uploaded.is_fresh() && !self.has_data(meta).await? {
@@ -42,13 +49,21 @@ impl Store {
         Ok(())
     }
 
+    /// Whether an earlier attempt made the block visible, and nothing is left of it since.
+    async fn was_deleted(&self, meta: &Meta, dir: &Path) -> Result<bool, StoreError> {
+        let (beside, place, now) = (dir.to_owned(), self.place.clone(), self.now());
+        Ok(blocking(move || Ok(announced::is_recent(&beside, &place, now))).await?
+            && !self.has_data(meta).await?
+            && !self.exists(&meta.tenant, meta.id, META).await?)
+    }
+
     /// The first part of a commit: all objects of a block but `meta.json`. Nobody sees the block yet, and nobody
     /// may be told of it when the answer is no longer fresh: then it has to be uploaded again.
     ///
     /// # Errors
     /// As [`Store::commit`].
     pub async fn upload(&self, meta: &Meta, dir: &Path) -> Result<Uploaded, StoreError> {
-        self.make_room(&meta.tenant, meta.id).await?;
+        self.make_room(meta, dir).await?;
         let mut at = self.now();
         let from = dir.to_owned();
         let names = blocking(move || disk::block_files(&from)).await?;

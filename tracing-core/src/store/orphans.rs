@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::Duration,
 };
 
@@ -19,13 +20,16 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::{
-    Machine, Object, Store, StoreError,
+    Machine, Object, Store, StoreError, announced,
     blocks::{COMPACTED, META},
     disk,
     index::MAX_METAS,
     objects::{Place, blocking},
 };
-use crate::model::{BlockId, Tenant};
+use crate::{
+    block::Meta,
+    model::{BlockId, Tenant},
+};
 
 /// An object of no block is deleted when it is as old as this. What could still need it takes less: an upload
 /// is repeated whole, and is told of within [`FRESH`] of its end; a log is claimed, and a job taken over, within
@@ -197,7 +201,8 @@ impl Store {
 
     /// Before an upload: what an earlier attempt left so long ago that a sweep may be at it is taken away, and
     /// the sweep waited for.
-    pub(super) async fn make_room(&self, tenant: &Tenant, block: BlockId) -> Result<(), StoreError> {
+    pub(super) async fn make_room(&self, meta: &Meta, dir: &Path) -> Result<(), StoreError> {
+        let (tenant, block) = (&meta.tenant, meta.id);
         let left = self.objects().list(&format!("{tenant}/{block}")).await?;
         let is_meta = |object: &Object| object.key.ends_with(META) || object.key.ends_with(COMPACTED);
         if left.is_empty() || left.iter().any(is_meta) {
@@ -208,6 +213,8 @@ impl Store {
             return Ok(());
         }
         tracing::info!(%tenant, %block, "what an earlier upload left long ago is taken away before the next");
+        let beside = dir.to_owned();
+        blocking(move || announced::retract(&beside)).await?;
         self.delete_all(&left).await?;
         sleep(SWEEP_TAKES).await;
         Ok(())

@@ -148,6 +148,40 @@ async fn no_return_a_commit_repeated_after_the_block_was_replaced_does_not_bring
 }
 
 #[tokio::test]
+async fn no_return_a_commit_repeated_after_the_block_was_deleted_does_not_bring_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..2 {
+        let (_, staged) = stage(&dir.path().join(format!("stage-{n}")));
+        let [here, there] = &places(dir.path())[n];
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        there.poll().await.unwrap();
+        there.mark_compacted(&tenant(), staged.meta.id).await.unwrap();
+        there.delete(&tenant(), staged.meta.id).await.unwrap();
+        // The uploader never heard that it was done.
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        assert!(here.get(&tenant(), staged.meta.id, META).await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
+async fn no_return_a_block_that_was_uploaded_and_never_visible_is_made_visible_by_the_next_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..2 {
+        let (_, staged) = stage(&dir.path().join(format!("stage-{n}")));
+        let [here, there] = &places(dir.path())[n];
+        *here.stop_before.lock().unwrap() = Some("put meta.json");
+        here.commit(&staged.meta, &staged.dir).await.unwrap_err();
+        *here.stop_before.lock().unwrap() = None;
+        // What is there so long that a sweep may be at it goes before the next upload, and that dies, too.
+        announced::retract(&staged.dir).unwrap();
+        here.delete(&tenant(), staged.meta.id).await.unwrap();
+        here.commit(&staged.meta, &staged.dir).await.unwrap();
+        there.poll().await.unwrap();
+        assert_eq!(ids(&there.blocks(&tenant())), [staged.meta.id]);
+    }
+}
+
+#[tokio::test]
 async fn marked_before_unlisted_a_crash_between_the_two_metas_is_a_compacted_block() {
     let dir = tempfile::tempdir().unwrap();
     let (_, staged) = stage(&dir.path().join("stage"));

@@ -4,7 +4,9 @@
 //! counts only if, when it stands, no other does that names one of the same blocks, and all of these are still
 //! there (rule *one-record-a-job*). Of two who put their records at the same time at least one sees the other's and
 //! withdraws; who comes when the other's has gone finds blocks marked. Only when that is settled is the output made
-//! visible, and once it is, the record counts.
+//! visible, and once it is, the record counts. It is finished even if the record was withdrawn at the same moment by
+//! one who saw half of it: what a visible block replaces its meta says, too, and before that block is replaced in turn
+//! its inputs are marked (rule *whole-before-replaced*).
 
 use std::{
     collections::HashSet,
@@ -93,6 +95,17 @@ impl Compactor {
         }
         self.reached("remove the record")?;
         Ok(self.store.objects().delete(key).await?)
+    }
+
+    /// Marks what a visible block replaces, where whoever made it did not come to it.
+    pub(super) async fn make_whole(&self, made: &Meta) -> Result<(), WorkError> {
+        for input in made.replaces.iter().filter(|input| **input != made.id) {
+            if self.has(&made.tenant, *input, META).await? {
+                tracing::info!(output = %made.id, %input, "a block that was replaced is marked, which its job did not");
+                self.store.mark_compacted(&made.tenant, *input).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a block can be seen, or could before it was replaced.

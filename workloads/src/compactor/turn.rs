@@ -87,6 +87,7 @@ impl Compactor {
                 self.skipped.block(fresh.id, LATER);
                 return Ok(());
             }
+            self.make_whole(&fresh).await?;
             *input = fresh;
         }
         if let [one] = task.inputs.as_slice()

@@ -167,6 +167,40 @@ async fn one_record_a_job_of_two_that_overlap_and_stand_at_once_none_counts_unti
 }
 
 #[tokio::test]
+async fn whole_before_replaced_what_a_job_left_undone_is_done_before_its_output_goes() {
+    for withdrawn in [false, true] {
+        let world = World::new("{}");
+        three_blocks(&world).await;
+        let dying = world.compactor("dying").await;
+        die_before(&dying, "mark another input");
+        dying.turn(&tenant()).await;
+        let objects = world.store().await.objects();
+        let key = objects.list("~vivace/jobs").await.unwrap()[0].key.clone();
+        let record = dying.record_at(&key).await.unwrap().unwrap();
+        if withdrawn {
+            dying.withdraw(&key, &record).await.unwrap();
+        }
+        // Another of its level, so that the two are to be merged.
+        let (stage, _) = Stage::open(world.dir.path().join("stage")).unwrap();
+        let mut beside = written(&stage, BlockId::random(), &[(9, 9, 0)], record.output.end);
+        beside.meta.compaction_level = record.output.compaction_level;
+        let beside = stage.finish(&beside).unwrap();
+        world.store().await.commit(&beside.meta, &beside.dir).await.unwrap();
+        let mut other = world.compactor("other").await;
+        other.options.takeover = Duration::from_hours(1);
+        other.turn(&tenant()).await;
+        // By then it would be deleted, if it was replaced.
+        let store = world.store().await;
+        for meta in store.compacted(&tenant()).iter() {
+            store.delete(&tenant(), meta.id).await.unwrap();
+        }
+        world.compactor("next").await.turn(&tenant()).await;
+        world.compactor("next").await.turn(&tenant()).await;
+        assert_eq!((world.live().await.len(), world.records().await), (1, 0), "withdrawn: {withdrawn}");
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_read_stops_nothing() {
     let world = World::new("{}");
     three_blocks(&world).await;
