@@ -153,33 +153,34 @@ pub(crate) fn part<T: Small>(
     Ok(())
 }
 
-/// Looks for a value among eight packed ones of up to eight bits at a time.
+/// Looks for a value among packed ones of up to eight bits, as many whole groups of eight at a time as a word holds.
 #[derive(Clone, Copy)]
 struct Finder {
     width: usize,
-    /// Bit 0 of each of eight values.
+    /// Values that are looked at together.
+    many: usize,
+    /// Bit 0 of each of these.
     low: u64,
-    /// The value, eight times.
+    /// The value, as often.
     value: u64,
 }
 
 impl Finder {
     fn new(width: u8, value: u32) -> Self {
-        let low = (0..8).fold(0_u64, |low, i| low | 1 << (i * u32::from(width)));
-        Self { width: width.into(), low, value: low.wrapping_mul(value.into()) }
+        let width = usize::from(width);
+        let many = 8_usize.checked_div(width).unwrap_or(1).max(1) * 8;
+        let low = (0..many).fold(0_u64, |low, i| low | 1 << (i * width));
+        Self { width, many, low, value: low.wrapping_mul(value.into()) }
     }
 
-    /// Bit 0 of those of the first `count` values of a group that are the value.
-    fn find(self, packed: &[u8], group: usize, count: usize) -> u64 {
-        let at = group * self.width;
-        let word = match packed.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            Some(chunk) => u64::from_le_bytes(*chunk),
-            None => window(packed, at) as u64,
-        };
-        let differs = word ^ self.value;
+    /// Bit 0 of those values of a stretch that are the value; `length` are packed in all.
+    fn find(self, packed: &[u8], stretch: usize, length: usize) -> u64 {
+        let first = stretch * self.many;
+        let (at, count) = (first / 8 * self.width, length - first);
+        let differs = word(packed, at) ^ self.value;
         let any = (1..self.width).fold(differs, |any, shift| any | differs >> shift);
         let found = self.low & !any;
-        if count < 8 { found & ((1 << (count * self.width)) - 1) } else { found }
+        if count < self.many { found & ((1 << (count * self.width)) - 1) } else { found }
     }
 }
 
@@ -193,8 +194,8 @@ pub(crate) fn count(bytes: &[u8], width: u8, upto: usize, value: u32) -> Result<
         match run {
             Run::Same(same, length) => found += if same == value { length } else { 0 },
             Run::Packed(packed, length) => {
-                for group in 0..length.div_ceil(8) {
-                    found += finder.find(packed, group, length - group * 8).count_ones() as usize;
+                for stretch in 0..length.div_ceil(finder.many) {
+                    found += finder.find(packed, stretch, length).count_ones() as usize;
                 }
             }
         }
@@ -217,8 +218,8 @@ pub(crate) fn nth_zero(bytes: &[u8], width: u8, count: usize, nth: usize) -> Res
                 at += length;
             }
             Run::Packed(packed, length) => {
-                for group in 0..length.div_ceil(8) {
-                    let mut here = finder.find(packed, group, length - group * 8);
+                for stretch in 0..length.div_ceil(finder.many) {
+                    let mut here = finder.find(packed, stretch, length);
                     let zeros = here.count_ones() as usize;
                     if left >= zeros {
                         left -= zeros;
@@ -226,7 +227,7 @@ pub(crate) fn nth_zero(bytes: &[u8], width: u8, count: usize, nth: usize) -> Res
                     }
                     (0..left).for_each(|_| here &= here - 1);
                     let place = here.trailing_zeros().checked_div(u32::from(width)).unwrap_or(0);
-                    return Ok(at + group * 8 + place as usize);
+                    return Ok(at + stretch * finder.many + place as usize);
                 }
                 at += length;
             }
@@ -332,17 +333,30 @@ pub(crate) fn delta<'a>(
             let (packed, rest) = bytes.split_at(size.min(bytes.len()));
             bytes = rest;
             let mask = u64::MAX.checked_shr(64 - u32::from(width)).unwrap_or(0);
-            for i in 0..values.min(wanted) {
-                let bit = i * usize::from(width);
-                let raw = (wide(packed, bit / 8) >> (bit % 8)) as u64 & mask;
-                last = wrap(last.wrapping_add(least).wrapping_add(raw.cast_signed()));
+            let mut add = |raw: u64| {
+                last = wrap(last.wrapping_add(least).wrapping_add((raw & mask).cast_signed()));
                 out.push(last.cast_unsigned());
+            };
+            let bits = (0..values.min(wanted)).map(|i| i * usize::from(width));
+            match width {
+                0 => bits.for_each(|_| add(0)),
+                // With the bits before it in its first byte, it lies in a word.
+                1..=56 => bits.for_each(|bit| add(word(packed, bit / 8) >> (bit % 8))),
+                _ => bits.for_each(|bit| add((wide(packed, bit / 8) >> (bit % 8)) as u64)),
             }
             left -= values;
             wanted = wanted.saturating_sub(values);
         }
     }
     Ok(bytes)
+}
+
+/// The first eight bytes of a [`window`], with a fast path for the middle of a slice.
+fn word(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        Some(chunk) => u64::from_le_bytes(*chunk),
+        None => window(bytes, at) as u64,
+    }
 }
 
 /// As [`window`], with a fast path for the middle of a slice.

@@ -237,24 +237,35 @@ impl<'a> Pages<'a> {
         let (def, rep, values) = if let Some((def, rep)) = header.levels {
             let (def, rep) = (def as usize, rep as usize);
             let levels = def.checked_add(rep).filter(|levels| *levels <= body.len()).ok_or_else(short)?;
-            let size = header.uncompressed.saturating_sub(levels as u64);
-            let codec = if header.is_plain { Codec::None } else { self.codec };
-            // A page without values has no bytes, not even compressed ones.
-            let codec = if body.len() == levels { Codec::None } else { codec };
-            let values = decompress(codec, &body.slice(levels..), size)?;
-            (body.slice(rep..levels), body.slice(..rep), values)
+            (body.slice(rep..levels), body.slice(..rep), None)
         } else {
             let body = decompress(self.codec, body, header.uncompressed)?;
             let mut left = &*body;
             let mut part = |max| if max == 0 { Some(&[][..]) } else { decode::prefixed(&mut left) };
             let rep = part(self.spec.rep).map(|rep| body.slice_ref(rep)).ok_or_else(short)?;
             let def = part(self.spec.def).map(|def| body.slice_ref(def)).ok_or_else(short)?;
-            (def, rep, body.slice(body.len() - left.len()..))
+            (def, rep, Some(body.slice(body.len() - left.len()..)))
         };
         let is_counted = matches!(header.encoding, 5 | 6);
         let part = self.part(count, &def, &rep, is_counted)?;
         self.column.levels(self.spec, part.entries.clone(), &def, &rep)?;
+        if part.values.is_empty() {
+            return Ok(());
+        }
+        let values = match values {
+            Some(values) => values,
+            None => self.values_of(header, &body.slice(def.len() + rep.len()..))?,
+        };
         self.values(header.encoding, &values, &part)
+    }
+
+    /// The values of a page whose levels stand before them by themselves.
+    fn values_of(&self, header: &Header, values: &Bytes) -> Result<Bytes, BlockError> {
+        let levels = header.levels.map_or(0, |(def, rep)| def + rep);
+        let size = header.uncompressed.saturating_sub(levels);
+        // A page without values has no bytes, not even compressed ones.
+        let codec = if header.is_plain || values.is_empty() { Codec::None } else { self.codec };
+        decompress(codec, values, size)
     }
 
     /// What of a page is wanted. `is_counted` where its encoding counts values, too.
@@ -292,9 +303,6 @@ impl<'a> Pages<'a> {
     fn values(&mut self, encoding: i64, page: &Bytes, part: &Part) -> Result<(), BlockError> {
         let kind = self.spec.kind;
         let (range, count) = (part.values.clone(), part.all);
-        if range.is_empty() {
-            return Ok(());
-        }
         match (&mut self.column.values, encoding) {
             (Values::Bytes(entries), 2 | 8) => {
                 let most = entries.most().ok_or_else(|| {

@@ -137,22 +137,22 @@ impl Plan {
         self.leaves.extend((0..slots.at(level).len()).map(|slot| Leaf::Slot(level, slot)));
     }
 
-    /// The one of `candidates` that is read anyway, or else the smallest, which is then read for its levels.
+    /// The smallest of `candidates` that are read anyway, or else of all, which is then read for its levels.
     fn cheapest(&mut self, candidates: &[Leaf], footer: &Footer, group: usize) -> Result<Leaf, BlockError> {
-        if let Some(leaf) = candidates.iter().find(|leaf| self.leaves.contains(leaf)) {
-            return Ok(*leaf);
-        }
-        let mut best: Option<(u64, Leaf)> = None;
+        let mut best: Option<(bool, u64, Leaf)> = None;
         for leaf in candidates {
             let (_, chunk) = footer.chunk(group, *leaf)?;
-            let size = chunk.range.end - chunk.range.start;
-            if best.is_none_or(|(least, _)| size < least) {
-                best = Some((size, *leaf));
+            let (is_extra, size) = (!self.leaves.contains(leaf), chunk.range.end - chunk.range.start);
+            if best.is_none_or(|(extra, least, _)| (is_extra, size) < (extra, least)) {
+                best = Some((is_extra, size, *leaf));
             }
         }
-        let (_, leaf) = best.ok_or_else(|| BlockError::corrupt("data.parquet", "no column of spans"))?;
-        self.leaves.push(leaf);
-        self.only_levels.push(leaf);
+        let (is_extra, _, leaf) =
+            best.ok_or_else(|| BlockError::corrupt("data.parquet", "no column of spans"))?;
+        if is_extra {
+            self.leaves.push(leaf);
+            self.only_levels.push(leaf);
+        }
         Ok(leaf)
     }
 }
