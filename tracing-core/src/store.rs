@@ -30,6 +30,7 @@ mod stage;
 mod tls;
 
 pub use blocks::{DATA, META, Store};
+pub use disk::read_local;
 pub use error::StoreError;
 pub use ids::{Narrowed, Refreshed};
 pub use index::IndexError;

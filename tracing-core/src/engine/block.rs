@@ -2,8 +2,10 @@
 //! row groups with matches those that are shown. A search that names its traces looks them up.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,7 @@ use super::pieces::Group;
 use super::{Combiner, Engine, EngineError, SearchLimits, SearchPart, SearchStats};
 use crate::block::{Decoded, Meta, Scan, Step, Stop, Task};
 use crate::model::TraceId;
-use crate::store::DATA;
+use crate::store::{DATA, read_local};
 use crate::table::evaluate::{self, Matches, TraceHit};
 use crate::table::{PieceOf, Projection, SpanTable, View};
 use crate::traceql::Plan;
@@ -136,29 +138,61 @@ impl Engine {
         let _gone = stop.on_drop();
         scan = scan.until(stop);
         loop {
+            let near = self.store.path_of(&meta.tenant, meta.id, DATA);
             let stepped = move || {
-                let tasks = scan.tasks();
-                let share =
-                    tasks.as_ref().is_ok_and(|tasks| tasks.iter().map(Task::bytes).sum::<usize>() >= SHARED);
-                let step = if share { None } else { Some(scan.next()) };
-                (scan, tasks, step)
+                let stepped = step(&mut scan, near.as_deref());
+                (scan, stepped)
             };
-            let (back, tasks, step) = self.pool.run(stepped).await?;
+            let (back, stepped) = self.pool.run(stepped).await?;
             scan = back;
-            let Some(step) = step else {
-                scan.decoded(self.share(tasks?).await?)?;
-                continue;
-            };
-            let ranges = match step? {
-                Step::Done => return Ok(None),
-                Step::Table(table) => return Ok(Some(table)),
-                Step::Need(ranges) => ranges,
+            let (stepped, read) = stepped?;
+            *bytes += read;
+            let ranges = match stepped {
+                Stepped::Share(tasks) => {
+                    scan.decoded(self.share(tasks).await?)?;
+                    continue;
+                }
+                Stepped::Alone(Step::Done) => return Ok(None),
+                Stepped::Alone(Step::Table(table)) => return Ok(Some(table)),
+                Stepped::Alone(Step::Need(ranges)) => ranges,
             };
             let read = self.store.read_ranges(&meta.tenant, meta.id, DATA, &ranges).await?;
-            *bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            *bytes += length(&read);
             scan.supply(ranges.into_iter().zip(read).collect())?;
         }
     }
+}
+
+/// What a scan came to, alone or with columns that others are to decode.
+enum Stepped {
+    Alone(Step),
+    Share(Vec<Task>),
+}
+
+/// Takes a scan as far as it comes without another thread, with the number of bytes that were read. Blocking.
+fn step(scan: &mut Scan, near: Option<&Path>) -> Result<(Stepped, u64), EngineError> {
+    let mut bytes = 0;
+    loop {
+        let tasks = scan.tasks()?;
+        if tasks.iter().map(Task::bytes).sum::<usize>() >= SHARED {
+            return Ok((Stepped::Share(tasks), bytes));
+        }
+        let step = scan.next()?;
+        if let (Step::Need(ranges), Some(path)) = (&step, near)
+            && ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum::<u64>() <= NEAR
+            // Whoever awaits it reads it from the store, if it is there by now, or says what is wrong.
+            && let Ok(read) = read_local(path, ranges)
+        {
+            bytes += length(&read);
+            scan.supply(ranges.iter().cloned().zip(read).collect())?;
+            continue;
+        }
+        return Ok((Stepped::Alone(step), bytes));
+    }
+}
+
+fn length(read: &[Bytes]) -> u64 {
+    read.iter().map(|bytes| bytes.len() as u64).sum()
 }
 
 impl Engine {
@@ -184,6 +218,8 @@ impl Engine {
 
 /// Columns of a few rows are decoded on several threads from so many bytes on.
 const SHARED: usize = 32 << 10;
+/// So many bytes of a file of this machine are read sooner than another thread has been told to.
+const NEAR: u64 = 4 << 20;
 
 /// What matches of a row group.
 async fn search_group<'a>(

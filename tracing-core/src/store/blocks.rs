@@ -218,7 +218,7 @@ impl Store {
             return self.get_ranges(tenant, block, name, ranges).await;
         };
         let wanted = ranges.to_vec();
-        match blocking(move || disk::read_ranges(&path, &wanted)).await {
+        match blocking(move || disk::read_local(&path, &wanted)).await {
             // As in `read`.
             Err(e) if e.is_not_found() => self.get_ranges(tenant, block, name, ranges).await,
             other => other,

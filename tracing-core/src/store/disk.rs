@@ -20,8 +20,11 @@ pub(super) fn read(path: &Path) -> Result<Bytes, StoreError> {
     fs::read(path).map(Bytes::from).map_err(|e| StoreError::disk("read", path, e))
 }
 
-/// Reads ranges; one that goes past the end is an error.
-pub(super) fn read_ranges(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
+/// Reads ranges of a file of this machine, see [`Store::path_of`](super::Store::path_of). Blocking.
+///
+/// # Errors
+/// What the disk says; a range past the file's end is one.
+pub fn read_local(path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StoreError> {
     let file = File::open(path).map_err(|e| StoreError::disk("open", path, e))?;
     let size = file.metadata().map_err(|e| StoreError::disk("read", path, e))?.len();
     let read = |range: &Range<u64>| {

@@ -135,7 +135,7 @@ impl Objects {
         match &self.place {
             Place::Disk(root) => {
                 let (path, ranges) = (root.join(&key), ranges.to_vec());
-                blocking(move || disk::read_ranges(&path, &ranges)).await
+                blocking(move || disk::read_local(&path, &ranges)).await
             }
             Place::Bucket { store, access, stats, .. } => {
                 range::read(store.as_ref(), &key, ranges, access.hedge, stats).await
