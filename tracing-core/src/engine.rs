@@ -3,6 +3,7 @@
 mod block;
 mod combine;
 mod error;
+mod excerpt;
 mod live;
 mod lookup;
 mod merge;

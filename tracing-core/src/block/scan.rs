@@ -329,6 +329,45 @@ impl Scan {
         Ok(())
     }
 
+    /// The one row group that can hold the trace that is looked for, by the bounds of the ids: no other is read then.
+    /// None where several can, or none.
+    pub fn settle_group(&mut self) -> Option<usize> {
+        let id = self.target?;
+        let mut holding = self.groups.clone().filter(|group| {
+            let bounds = self.footer.chunk(*group, Leaf::TraceId).ok().and_then(|(_, chunk)| chunk.bounds);
+            bounds.is_none_or(|(first, last)| first <= id && id <= last)
+        });
+        let group = holding.next().filter(|_| holding.next().is_none())?;
+        self.groups = group..group + 1;
+        Some(group)
+    }
+
+    /// All that the present row group may be asked for, whichever trace is looked for: the columns whole, and their
+    /// indexes, but for what came with the footer. Ascending and disjoint.
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn columns_whole(&self) -> Result<Vec<Range<u64>>, BlockError> {
+        let group = self.groups.start;
+        let mut leaves = self.wanted.columns(&self.footer, group)?.leaves;
+        let values = |leaf: &Leaf| match *leaf {
+            Leaf::Attribute(level, Part::Key) => Some(level),
+            _ => None,
+        };
+        let levels: Vec<_> = leaves.iter().filter_map(values).collect();
+        let parts = levels.iter().flat_map(|level| Part::ALL.map(|part| Leaf::Attribute(*level, part)));
+        leaves.extend(parts.filter(|leaf| self.has_values(*leaf)));
+        leaves.push(Leaf::TraceId);
+        let chunks = leaves.iter().map(|leaf| self.footer.chunk(group, *leaf).map(|(_, chunk)| chunk));
+        let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+        let ranges = chunks.iter().flat_map(|chunk| {
+            [Some(&chunk.range), chunk.offset_index.as_ref(), chunk.column_index.as_ref()]
+                .into_iter()
+                .flatten()
+        });
+        Ok(self.missing(ranges).unwrap_or_default())
+    }
+
     fn end_group(&mut self) {
         self.groups.start += 1;
         self.held.clear();

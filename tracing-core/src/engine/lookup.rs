@@ -1,17 +1,15 @@
 //! One trace out of many blocks: the filter over trace ids says which hold it, of blocks that it does not name
 //! their Bloom filters; the page index of the ids says where.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, excerpt::Excerpt};
 use crate::{
     block::{Meta, Scan},
     model::{Tenant, TraceId},
-    store::cache::{Key, Role, Weigh},
     table::{Projection, SpanTable, render},
 };
 
@@ -77,8 +75,8 @@ impl Engine {
         projection: &Projection,
     ) -> Result<Option<Bytes>, EngineError> {
         // Whoever asks for a trace whole has seen it then; a search is asked again and again.
-        let key = (*projection != Projection::Everything).then(|| excerpt_key(id, &meta, projection));
-        let is_it = |excerpt: &Arc<Excerpt>| excerpt.id == id && excerpt.projection == *projection;
+        let key = (*projection != Projection::Everything).then(|| Excerpt::key(id, &meta, projection));
+        let is_it = |excerpt: &Arc<Excerpt>| excerpt.is_of(id, projection);
         if let Some(key) = &key
             && let Some(excerpt) = self.store.cache().get::<Excerpt>(key).filter(is_it)
         {
@@ -90,8 +88,7 @@ impl Engine {
             Some((table, _)) => Some(self.pool.run(move || render::otlp(&table, 0)).await?),
         };
         if let Some(key) = key {
-            let excerpt = Excerpt { id, projection: projection.clone(), otlp: otlp.clone() };
-            self.store.cache().put(key, Arc::new(excerpt));
+            self.store.cache().put(key, Arc::new(Excerpt::new(id, projection, otlp.clone())));
         }
         Ok(otlp)
     }
@@ -103,33 +100,13 @@ impl Engine {
         id: TraceId,
         projection: Projection,
     ) -> Result<Option<(SpanTable, u64)>, EngineError> {
-        let scan = Scan::excerpt(meta, self.footer(meta).await?, id, projection)?;
+        let scan = Scan::excerpt(meta, self.footer(meta).await?, id, projection.clone())?;
         let scan = scan.with_dictionaries(self.dictionaries(meta.id));
+        let scan = self.hand_columns(meta, scan, &projection).await?;
         let mut bytes = 0;
         let table = self.drive(meta, scan, &mut bytes).await?;
         Ok(table.map(|table| (table, bytes)))
     }
-}
-
-/// What a block holds of a trace, of some columns; none where it does not hold it.
-struct Excerpt {
-    id: TraceId,
-    projection: Projection,
-    otlp: Option<Bytes>,
-}
-
-impl Weigh for Excerpt {
-    fn weight(&self) -> usize {
-        size_of::<Self>() + self.projection.bytes() + self.otlp.as_ref().map_or(0, Bytes::len)
-    }
-}
-
-fn excerpt_key(id: TraceId, meta: &Meta, projection: &Projection) -> Key {
-    let mut hasher = DefaultHasher::new();
-    projection.hash(&mut hasher);
-    let columns = hasher.finish();
-    id.hash(&mut hasher);
-    Key { role: Role::Column, of: meta.id, part: (hasher.finish(), columns) }
 }
 
 /// What some lookups find, a few of them at a time.

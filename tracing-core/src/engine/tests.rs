@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use object_store::memory::InMemory;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +11,9 @@ use super::*;
 use crate::block::{self, Meta, WriteOptions};
 use crate::model::{BlockId, Tenant, TraceId};
 use crate::store::cache::Role;
+use crate::store::fault::FaultStore;
 use crate::store::{Stage, StoreOptions};
-use crate::table::Live;
+use crate::table::{Live, Projection, evaluate};
 use crate::traceql::{Order, Plan, parse};
 use crate::wire::otlp::{json_to_proto, split};
 
@@ -185,8 +187,73 @@ async fn a_search_that_nobody_waits_for_ends_and_a_block_outside_the_window_is_n
     assert!(matches!(part, Err(EngineError::Cancelled)));
     let part = engine.search_live(live().snapshot(), &plan("{ }"), limits(5), cancel).await;
     assert!(matches!(part, Err(EngineError::Cancelled)));
-    let window = crate::table::evaluate::TimeRange { start: 0, end: 1_000 };
+    let window = evaluate::TimeRange { start: 0, end: 1_000 };
     let past = SearchLimits { window: Some(window), ..limits(5) };
     let part = engine.search_block(&meta, 0..9, &plan("{ }"), past, CancellationToken::new()).await.unwrap();
     assert_eq!((part.hits.len(), part.stats.inspected_bytes), (0, 0));
+}
+
+/// Traces of one row group that is too large to come with the footer, in a bucket.
+async fn large_block(dir: &std::path::Path, traces: u64) -> (FaultStore, Arc<Engine>, Arc<Meta>) {
+    let mut live = Live::default();
+    let mut noise = 1_u64;
+    let mut text = || {
+        noise = noise.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        format!("{noise:016x}")
+    };
+    for i in 1..=traces {
+        let attributes: Vec<_> =
+            (0..20).map(|n| json!({"key": format!("k{n}"), "value": {"stringValue": text()}})).collect();
+        let span = json!({
+            "traceId": format!("{i:032x}"), "spanId": text(), "name": text(), "startTimeUnixNano": "1790000000000000000",
+            "endTimeUnixNano": "1790000000000000001", "attributes": attributes,
+        });
+        let body = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+        for slice in split(&json_to_proto(body.to_string().as_bytes()).unwrap()).unwrap().traces {
+            live.push(slice.id, slice.otlp, Instant::now());
+        }
+    }
+    let faults = FaultStore::new(Arc::new(InMemory::new()), 7);
+    let store = Store::over(Arc::new(faults.clone()), "");
+    let (stage, _) = Stage::open(dir.join("stage")).unwrap();
+    let (tenant, id) = (Tenant::single(), BlockId::random());
+    let file = std::fs::File::create(stage.begin(&tenant, id).unwrap()).unwrap();
+    let written = block::write(live.freeze().rows(), &WriteOptions::default(), &tenant, id, file).unwrap();
+    let staged = stage.finish(&written).unwrap();
+    store.commit(&staged.meta, &staged.dir).await.unwrap();
+    (faults, Engine::new(store, 2), staged.meta)
+}
+
+#[tokio::test]
+async fn of_many_traces_that_a_search_looks_up_the_columns_are_read_once() {
+    const TRACES: u64 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, engine, meta) = large_block(dir.path(), TRACES).await;
+    assert!(meta.row_groups == 1 && meta.size > 512 << 10, "{} bytes", meta.size);
+    let projection = evaluate::whole(&plan("{ .k3 = `x` }"));
+    let read = async |n: u64| {
+        let id = TraceId(u128::from(n).to_be_bytes());
+        engine.read_trace(id, std::slice::from_ref(&meta), &projection).await
+    };
+    let mut first = Vec::new();
+    for n in 1..=5 {
+        first.push(read(n * 300).await.unwrap());
+    }
+    let asked = faults.requests().gets;
+    for n in [2, 900, 1999] {
+        let parts = read(n).await.unwrap();
+        assert_eq!(parts.len(), 1, "trace {n}");
+        assert_ne!(parts, first[0]);
+    }
+    assert!(read(TRACES + 1).await.unwrap().is_empty());
+    assert_eq!(faults.requests().gets, asked);
+    let whole = Projection::Everything;
+    engine.read_trace(TraceId(900_u128.to_be_bytes()), &[meta.clone()], &whole).await.unwrap();
+    assert!(faults.requests().gets > asked, "a trace that is read whole is read by itself");
+    // By its pages, or out of its columns: the same.
+    let fresh = Engine::new(Store::over(Arc::new(faults), ""), 2);
+    for (n, parts) in (1..).zip(&first) {
+        let id = TraceId(u128::from(n * 300_u64).to_be_bytes());
+        assert_eq!(fresh.read_trace(id, std::slice::from_ref(&meta), &projection).await.unwrap(), *parts);
+    }
 }

@@ -112,7 +112,7 @@ impl Store {
         poll: PollOptions,
     ) -> Arc<Self> {
         let place = Place::bucket(store, prefix, access, Arc::default());
-        Arc::new(Self::at(place, 1 << 20, poll, Arc::default()))
+        Arc::new(Self::at(place, 16 << 20, poll, Arc::default()))
     }
 
     /// The same on another machine.
