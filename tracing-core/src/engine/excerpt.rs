@@ -93,8 +93,15 @@ impl Engine {
             return Ok(scan);
         }
         let Some(group) = scan.settle_group() else { return Ok(scan) };
-        if !self.is_asked_often(meta.id, group, projection).await? {
-            return Ok(scan);
+        let key =
+            Key { role: Role::Column, of: meta.id, part: (group as u64, hash(("columns", projection))) };
+        match self.asked_before(meta.id, group, projection).await? {
+            times if times < FEW => return Ok(scan),
+            // Those that ask at the same time wait for the first.
+            times if times < FEW * 4 => {}
+            // What the cache had no room for is not read again and again.
+            _ if !self.store.cache().holds(&key) => return Ok(scan),
+            _ => {}
         }
         let wanted = scan.columns_whole()?;
         let length: u64 = wanted.iter().map(|range| range.end - range.start).sum();
@@ -106,8 +113,6 @@ impl Engine {
             let parts = wanted.iter().cloned().zip(read).collect();
             Ok::<_, EngineError>(Columns { projection: projection.clone(), parts })
         };
-        let key =
-            Key { role: Role::Column, of: meta.id, part: (group as u64, hash(("columns", projection))) };
         let columns = self.store.cache().get_or(key, load).await?;
         if columns.projection == *projection {
             scan.supply(columns.parts.clone())?;
@@ -115,15 +120,16 @@ impl Engine {
         Ok(scan)
     }
 
-    async fn is_asked_often(
+    /// How many traces these columns of a row group were asked for before, as far as that is known.
+    async fn asked_before(
         &self,
         block: BlockId,
         group: usize,
         projection: &Projection,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<usize, EngineError> {
         let key = Key { role: Role::Column, of: block, part: (group as u64, hash(("asked", projection))) };
         let new = async { Ok::<_, EngineError>(Asked(AtomicUsize::new(0))) };
         let asked: Arc<Asked> = self.store.cache().get_or(key, new).await?;
-        Ok(asked.0.fetch_add(1, Ordering::Relaxed) >= FEW)
+        Ok(asked.0.fetch_add(1, Ordering::Relaxed))
     }
 }
