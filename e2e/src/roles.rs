@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -113,8 +113,14 @@ impl Cluster {
     }
 
     fn stop(self) -> Result<()> {
+        // With queriers connected, and no query under way.
+        const PROMPT: Duration = Duration::from_secs(5);
         let Self { ingester, distributor, frontend, queriers, compactor } = self;
-        for server in [distributor, frontend].into_iter().chain(queriers).chain([compactor, ingester]) {
+        let began = Instant::now();
+        frontend.stop()?;
+        let took = began.elapsed();
+        ensure!(took < PROMPT, "the query-frontend took {} ms to stop", took.as_millis());
+        for server in [distributor].into_iter().chain(queriers).chain([compactor, ingester]) {
             server.stop()?;
         }
         Ok(())

@@ -63,9 +63,19 @@ pub struct App {
     http: Server,
     grpc: Server,
     internal: Option<Server>,
-    end: CancellationToken,
-    stop: CancellationToken,
+    signals: Signals,
     tasks: TaskTracker,
+}
+
+/// How the end of the process is told, in this order.
+#[derive(Clone, Debug, Default)]
+struct Signals {
+    /// A request asked for it.
+    end: CancellationToken,
+    /// No new request is taken.
+    leaving: CancellationToken,
+    /// Nothing is under way any more.
+    stop: CancellationToken,
 }
 
 /// True for a request to a gRPC service.
@@ -142,9 +152,9 @@ impl App {
         let mut registry = Registry::default();
         metrics::register_process(&mut registry);
         let requests = metrics::Requests::register(&mut registry);
-        let (stop, end, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (signals, tasks) = (Signals::default(), TaskTracker::new());
         let wanted = encryption::Wanted::of(&config, &target)?;
-        let tls = wanted.open(&mut registry, &tasks, &stop)?;
+        let tls = wanted.open(&mut registry, &tasks, &signals.stop)?;
         let http_routes = Routes::new(admin::early(Arc::clone(&health)));
         let http = Bound::open("http server", &config.server.http_listen()).await?.secured(tls.http.clone());
         let http = http.serve(http_routes.router());
@@ -153,7 +163,7 @@ impl App {
 
         let overrides = Overrides::open(&config.overrides, &mut registry)?;
         let period = config.overrides.per_tenant_override_period.unwrap_or(OVERRIDES_PERIOD);
-        tasks.spawn(Arc::clone(&overrides).watch(period.get(), stop.clone()));
+        tasks.spawn(Arc::clone(&overrides).watch(period.get(), signals.stop.clone()));
         let options = cluster::options(&config, &target, grpc.address())?;
         let address = options.grpc;
         let membership = Membership::encrypted(options, tls.gossip.clone()).await.context("memberlist")?;
@@ -166,7 +176,8 @@ impl App {
             overrides: Arc::clone(&overrides),
             address,
             tls,
-            stop: stop.clone(),
+            stop: signals.stop.clone(),
+            leaving: signals.leaving.clone(),
             tasks: tasks.clone(),
             checks: Vec::new(),
             notes: Vec::new(),
@@ -186,7 +197,7 @@ impl App {
             registry,
             overrides,
             ingester: ingester.clone(),
-            end: end.clone(),
+            end: signals.end.clone(),
         };
         let routes = admin::router(admin, &prefix(&config)).merge(api).layer(measured);
         http_routes.exchange(both(routes, grpc_routes));
@@ -194,7 +205,7 @@ impl App {
             health.set(role.name(), Phase::Running);
         }
         health.set_checks(checks, notes);
-        Ok(Self { health, config, membership, ingester, receivers, http, grpc, internal, end, stop, tasks })
+        Ok(Self { health, config, membership, ingester, receivers, http, grpc, internal, signals, tasks })
     }
 
     /// Where the HTTP API is.
@@ -229,7 +240,7 @@ impl App {
 
     /// Ends when a request asked for the end of the process.
     pub async fn ended(&self) {
-        self.end.cancelled().await;
+        self.signals.end.cancelled().await;
     }
 
     /// Stops everything, in order: not ready; no new writes; the ingester uploads what it holds; gone from the
@@ -254,8 +265,9 @@ impl App {
                 internal.stop().await;
             }
         };
+        self.signals.leaving.cancel();
         tokio::join!(self.http.stop(), self.grpc.stop(), internal);
-        self.stop.cancel();
+        self.signals.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
             tracing::warn!(open = self.tasks.len(), "tasks did not end in time");

@@ -83,8 +83,8 @@ impl Frontend {
     }
 
     /// The gRPC service from which queriers pull jobs.
-    pub fn queue_service(&self, shutdown: CancellationToken) -> QueueService {
-        QueueService::new(self.queue.clone(), shutdown)
+    pub fn queue_service(&self, leaving: CancellationToken) -> QueueService {
+        QueueService::new(self.queue.clone(), leaving)
     }
 
     /// Whether queries can be answered.

@@ -152,9 +152,11 @@ impl Engine {
                     scan.decoded(self.share(tasks).await?)?;
                     continue;
                 }
-                Stepped::Alone(Step::Done) => return Ok(None),
-                Stepped::Alone(Step::Table(table)) => return Ok(Some(table)),
-                Stepped::Alone(Step::Need(ranges)) => ranges,
+                Stepped::Alone(step) => match *step {
+                    Step::Done => return Ok(None),
+                    Step::Table(table) => return Ok(Some(table)),
+                    Step::Need(ranges) => ranges,
+                },
             };
             let read = self.store.read_ranges(&meta.tenant, meta.id, DATA, &ranges).await?;
             *bytes += length(&read);
@@ -165,7 +167,7 @@ impl Engine {
 
 /// What a scan came to, alone or with columns that others are to decode.
 enum Stepped {
-    Alone(Step),
+    Alone(Box<Step>),
     Share(Vec<Task>),
 }
 
@@ -187,7 +189,7 @@ fn step(scan: &mut Scan, near: Option<&Path>) -> Result<(Stepped, u64), EngineEr
             scan.supply(ranges.iter().cloned().zip(read).collect())?;
             continue;
         }
-        return Ok((Stepped::Alone(step), bytes));
+        return Ok((Stepped::Alone(Box::new(step)), bytes));
     }
 }
 

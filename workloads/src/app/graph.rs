@@ -51,6 +51,8 @@ pub(super) struct Graph {
     pub(super) tls: Encryption,
     /// Cancelled when everything shall end.
     pub(super) stop: CancellationToken,
+    /// No new request is taken.
+    pub(super) leaving: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) checks: Vec<(&'static str, Check)>,
     pub(super) notes: Vec<(&'static str, Note)>,
@@ -86,7 +88,7 @@ impl Graph {
             let options = ApiOptions::of(&self.config);
             grpc.add_service(StreamService::server(Arc::clone(frontend), options.clone()));
             http = http.merge(api::router(Arc::clone(frontend), options));
-            grpc.add_service(frontend.queue_service(self.stop.clone()).into_server());
+            grpc.add_service(frontend.queue_service(self.leaving.clone()).into_server());
         }
         self.querier(&engine, ingester.clone(), frontend.as_deref());
         if self.target.has(Role::Compactor) && self.config.compactor.disabled != Some(true) {

@@ -36,16 +36,17 @@ const MAX_SLOTS: u32 = 10_000;
 /// Messages to a querier that wait for the network.
 const OUTBOX: usize = 64;
 
-/// Serves `vivace.v1.Queue`.
+/// Serves `vivace.v1.Queue`. When the process is to end and no query is under way any more, it hangs up: queriers would
+/// wait for jobs as long as they may.
 #[derive(Clone, Debug)]
 pub struct QueueService {
     queue: Arc<Queue<Job>>,
-    shutdown: CancellationToken,
+    leaving: CancellationToken,
 }
 
 impl QueueService {
-    pub(super) fn new(queue: Arc<Queue<Job>>, shutdown: CancellationToken) -> Self {
-        Self { queue, shutdown }
+    pub(super) fn new(queue: Arc<Queue<Job>>, leaving: CancellationToken) -> Self {
+        Self { queue, leaving }
     }
 
     /// The service for tonic's router.
@@ -79,10 +80,14 @@ impl QueueRpc for QueueService {
         };
         serving.slots.set(hello.slots);
         tracing::info!(querier = hello.querier, slots = hello.slots, "querier connected");
-        let shutdown = self.shutdown.clone();
+        let (leaving, queue) = (self.leaving.clone(), self.queue.clone());
         tokio::spawn(async move {
+            let over = async {
+                leaving.cancelled().await;
+                queue.at_rest().await;
+            };
             tokio::select! {
-                () = shutdown.cancelled() => {}
+                () = over => {}
                 () = serving.give(&outbox) => {}
                 () = serving.take(messages) => {}
             }

@@ -38,6 +38,8 @@ pub(crate) struct Queue<J> {
     per_tenant: usize,
     workers: AtomicUsize,
     next_worker: AtomicU64,
+    queries: AtomicUsize,
+    rested: Notify,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,32 @@ impl<J: Waiting> Queue<J> {
             per_tenant: per_tenant.max(1),
             workers: AtomicUsize::new(0),
             next_worker: AtomicU64::new(0),
+            queries: AtomicUsize::new(0),
+            rested: Notify::new(),
+        }
+    }
+
+    /// A query is under way from now on, until [`Self::answered`].
+    pub(crate) fn asked(&self) {
+        self.queries.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A query has ended.
+    pub(crate) fn answered(&self) {
+        self.queries.fetch_sub(1, Ordering::AcqRel);
+        self.rested.notify_waiters();
+    }
+
+    /// Waits until no query is under way.
+    pub(crate) async fn at_rest(&self) {
+        loop {
+            let rested = self.rested.notified();
+            tokio::pin!(rested);
+            rested.as_mut().enable();
+            if self.queries.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            rested.await;
         }
     }
 

@@ -62,12 +62,19 @@ pub(super) struct Run {
     pub(super) cost: Cost,
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.queue.answered();
+    }
+}
+
 impl Run {
     /// A run without work that puts its jobs into `queue` and ends after `timeout`.
     pub(super) fn new(queue: Arc<Queue<Job>>, options: &FrontendOptions, timeout: Duration) -> Self {
         let max_outstanding = options.concurrent_jobs.max(1);
         let (send, receive) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
+        queue.asked();
         Self {
             queue,
             max_outstanding,
