@@ -167,6 +167,47 @@ fn our_fields(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
+/// What we applied last, as the object holds it now. `None` for an object that we never applied.
+pub(crate) fn applied(live: &Value) -> Option<Value> {
+    Some(part(live, our_fields(live)?))
+}
+
+/// The part of a value that a record of fields names. Where it names nothing below, it means all of it.
+fn part(value: &Value, fields: &Value) -> Value {
+    let named = fields.as_object().filter(|fields| fields.keys().any(|key| key != "."));
+    let Some(named) = named else { return value.clone() };
+    match value {
+        Value::Object(map) => {
+            let field = |(key, below): (&String, &Value)| {
+                let name = key.strip_prefix("f:")?;
+                Some((name.to_owned(), part(map.get(name)?, below)))
+            };
+            Value::Object(named.iter().filter_map(field).collect())
+        }
+        Value::Array(list) => {
+            let element = |element: &Value| {
+                let (_, below) = named.iter().find(|(key, _)| names(key, element))?;
+                Some(part(element, below))
+            };
+            Value::Array(list.iter().filter_map(element).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Whether a key of a record means this element: by what it holds, or by what it is.
+fn names(key: &str, element: &Value) -> bool {
+    if let Some(keys) = key.strip_prefix("k:") {
+        let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+        return !keys.is_empty() && has(element, &keys);
+    }
+    key.strip_prefix("v:").and_then(|text| serde_json::from_str::<Value>(text).ok()).as_ref() == Some(element)
+}
+
+fn has(element: &Value, keys: &Map<String, Value>) -> bool {
+    keys.iter().all(|(key, value)| element.get(key) == Some(value))
+}
+
 /// Whether we own something that is no longer wanted; `path` then leads to it.
 fn stale(ours: &Value, desired: &Value, path: &mut Vec<String>) -> bool {
     let Some(fields) = ours.as_object() else { return false };
@@ -191,7 +232,7 @@ fn stale(ours: &Value, desired: &Value, path: &mut Vec<String>) -> bool {
 /// The element of a list that has these values, `{"name":"tempo"}`.
 fn element_with<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
     let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
-    list.as_array()?.iter().find(|element| keys.iter().all(|(key, value)| element.get(key) == Some(value)))
+    list.as_array()?.iter().find(|element| has(element, &keys))
 }
 
 #[cfg(test)]
@@ -294,6 +335,21 @@ mod tests {
             changed("/metadata/managedFields/0/manager", json!("manager")),
             Some("metadata.managedFields".to_owned())
         );
+    }
+
+    #[test]
+    fn what_we_applied_last_is_what_our_record_names_and_nothing_that_others_set() {
+        let ours = applied(&live()).expect("we applied it");
+        let container = json!({"name": "tempo", "args": ["-x"], "env": [{"name": "A", "value": "1"}]});
+        let template = json!({"spec": {"containers": [container]}});
+        assert_eq!(
+            ours,
+            json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 2, "template": template}})
+        );
+        assert_eq!(applied(&json!({"spec": {"replicas": 2}})), None);
+        let set = json!({"finalizers": ["ours", "theirs"]});
+        let fields = json!({"f:finalizers": {".": {}, "v:\"ours\"": {}}});
+        assert_eq!(part(&set, &fields), json!({"finalizers": ["ours"]}));
     }
 
     #[test]

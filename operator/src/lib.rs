@@ -23,6 +23,7 @@ mod platform;
 mod recorded;
 mod references;
 mod role;
+mod rollout;
 mod run;
 mod server;
 mod status;
