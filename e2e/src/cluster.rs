@@ -107,6 +107,11 @@ impl<'a> Cluster<'a> {
         command
     }
 
+    /// Give an image of our own cluster a second name.
+    pub(crate) fn name_image(&self, image: &str, name: &str) -> Result<()> {
+        output(self.program("ctr").args(["-n", "k8s.io", "image", "tag", "--force", image, name])).map(drop)
+    }
+
     /// helm with arguments.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         let folder = self.home.scratch().join("helm");
