@@ -27,6 +27,7 @@ mod rollout;
 mod run;
 mod server;
 mod status;
+mod trouble;
 mod validate;
 
 pub use generate::{Options as GenerateOptions, generate};

@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use super::{Act, workload::Rollout};
-use crate::build::pod::CONTAINER;
+use crate::{build::pod::CONTAINER, trouble::trouble};
 
 /// Keeps the pod of an ingester that leaves until it was seen how it ended.
 pub(crate) const HELD: &str = "tempo.grafana.com/drain";
@@ -179,11 +179,13 @@ impl Ground<'_> {
     /// The last one goes for good. Answers what is waited for.
     fn lower(&self, at: i32, course: &mut Course) -> String {
         let pod = self.pods.get(&at);
-        if let Some(pod) = pod.filter(|pod| !never_ran(pod)) {
+        let claim = self.claims.get(&at);
+        let is_known_to_hold = claim.is_some_and(|claim| claim.annotations().contains_key(UNDRAINED));
+        if let Some(pod) = pod.filter(|pod| is_known_to_hold || !cannot_start(pod)) {
             if let Some(why) = hold(pod, course) {
                 return why;
             }
-        } else if let Some(claim) = self.claims.get(&at).filter(|claim| may_hold(claim)) {
+        } else if let Some(claim) = claim.filter(|claim| may_hold(claim)) {
             let why = format!("ingester {at} did not start before it was given up");
             course.before.push(Act::Mark { claim: claim.name_any(), why: Some(why) });
         }
@@ -285,13 +287,14 @@ fn workload(pod: &Pod) -> Option<&ContainerStatus> {
     containers.iter().find(|container| container.name == CONTAINER)
 }
 
-/// Its container was not started, in the life of this pod.
-fn never_ran(pod: &Pod) -> bool {
-    workload(pod).is_none_or(|container| {
+/// Its container was not started in the life of this pod, and is not about to be.
+fn cannot_start(pod: &Pod) -> bool {
+    let never_ran = workload(pod).is_none_or(|container| {
         let state = container.state.as_ref();
         let started = state.is_some_and(|state| state.running.is_some() || state.terminated.is_some());
         !started && container.restart_count == 0
-    })
+    });
+    never_ran && trouble(pod).is_some()
 }
 
 /// A claim that has no volume has nothing on it.

@@ -204,11 +204,14 @@ fn one_that_was_ended_before_it_had_uploaded_everything_is_brought_back_and_its_
 fn one_that_came_back_leaves_again_when_it_is_ready_and_says_why_it_is_there() {
     let mut case = Case::new(4, 2);
     case.claims[3] = claim(3, "fast", Some("cut off"));
-    case.pods[3] = pod(3, &json!({"status": {"conditions": []}}));
-    let course = case.course();
-    assert_eq!((course.replicas, course.before), (Some(4), Vec::new()));
-    let said = course.waits.expect("it is waited for");
-    assert!(said.contains("i-3 is not ready") && said.contains("cut off"), "{said}");
+    for reason in ["ContainerCreating", "ImagePullBackOff"] {
+        let waits = container(&json!({"waiting": {"reason": reason}}));
+        case.pods[3] = pod(3, &json!({"status": {"conditions": [], "containerStatuses": [waits]}}));
+        let course = case.course();
+        assert_eq!((course.replicas, course.before), (Some(4), Vec::new()));
+        let said = course.waits.expect("it is waited for");
+        assert!(said.contains("i-3 is not ready") && said.contains("cut off"), "{said}");
+    }
     case.pods[3] = pod(3, &json!({}));
     assert_eq!(case.course().before, [hold(3)]);
     // drained at last, the mark goes
@@ -219,7 +222,7 @@ fn one_that_came_back_leaves_again_when_it_is_ready_and_says_why_it_is_there() {
 }
 
 #[test]
-fn one_that_never_ran_goes_without_being_waited_for_and_its_volume_stays_and_is_told_of() {
+fn one_that_cannot_start_goes_without_being_waited_for_and_its_volume_stays_and_is_told_of() {
     let never = json!({"status": {
         "conditions": [],
         "containerStatuses": [container(&json!({"waiting": {"reason": "ImagePullBackOff"}}))],
@@ -243,14 +246,16 @@ fn one_that_never_ran_goes_without_being_waited_for_and_its_volume_stays_and_is_
 }
 
 #[test]
-fn one_whose_container_was_ended_before_is_not_taken_for_one_that_never_ran() {
+fn one_that_ran_or_is_about_to_is_not_taken_for_one_that_cannot_start() {
     let crashes = json!({"name": "tempo", "image": "", "imageID": "", "ready": false, "restartCount": 4,
         "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
     let mut case = Case::new(3, 2);
-    case.pods[2] = pod(2, &json!({"status": {"conditions": [], "containerStatuses": [crashes]}}));
-    let course = case.course();
-    assert_eq!((course.replicas, course.before), (Some(3), Vec::new()));
-    assert!(course.waits.is_some_and(|said| said.contains("i-2 is not ready")));
+    for status in [crashes, container(&json!({"waiting": {"reason": "ContainerCreating"}}))] {
+        case.pods[2] = pod(2, &json!({"status": {"conditions": [], "containerStatuses": [status]}}));
+        let course = case.course();
+        assert_eq!((course.replicas, course.before), (Some(3), Vec::new()));
+        assert!(course.waits.is_some_and(|said| said.contains("i-2 is not ready")));
+    }
 }
 
 #[test]
