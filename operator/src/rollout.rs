@@ -51,6 +51,8 @@ pub(crate) struct Planned {
 pub(crate) enum Act {
     /// A pod stays in the API until it was seen how it ended.
     Hold { pod: String, uid: String },
+    /// A pod that its StatefulSet left behind gets the labels by which the next one finds it.
+    Adopt { pod: String, uid: String, labels: BTreeMap<String, String> },
     /// A pod need no longer stay.
     Release { pod: String, uid: String },
     /// A pod is asked to leave.
@@ -65,6 +67,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hold { pod, .. } => write!(f, "cannot hold Pod {pod}"),
+            Self::Adopt { pod, .. } => write!(f, "cannot label Pod {pod}"),
             Self::Release { pod, .. } => write!(f, "cannot let Pod {pod} go"),
             Self::Remove { pod, .. } => write!(f, "cannot delete Pod {pod}"),
             Self::Drop { claim, .. } => write!(f, "cannot delete PersistentVolumeClaim {claim}"),

@@ -217,7 +217,7 @@ pub(super) fn zones(world: &mut World<'_>) -> Result<String> {
     world.stack.cluster.kubectl(&["label", "nodes", "--all", "--overwrite", &format!("{KEY}=east-1")])?;
     world.stack.patch(&json!({"replicationZones": [{"topologyKey": KEY, "maxSkew": 1}]}))?;
     world.until_ready()?;
-    for pod in world.stack.pods()?.iter().filter(|pod| component(pod) != "compactor") {
+    for pod in world.stack.pods()?.iter().filter(|pod| is_ready(pod) && component(pod) != "compactor") {
         let zone = &pod["metadata"]["annotations"]["tempo.grafana.com/availability-zone"];
         ensure!(zone == "east-1", "the zone of {} is {zone}", name(pod));
     }

@@ -61,6 +61,7 @@ async fn carry(
     };
     match act {
         Act::Hold { pod, uid } => patch(&pods, pod, &json!({"uid": uid, "finalizers": [HELD]})).await?,
+        Act::Adopt { pod, uid, labels } => patch(&pods, pod, &json!({"uid": uid, "labels": labels})).await?,
         Act::Release { pod, uid } => patch(&pods, pod, &released(uid)).await?,
         Act::Remove { pod, uid } => {
             pods.delete(pod, &of(uid)).await?;

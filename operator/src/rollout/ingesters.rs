@@ -83,6 +83,7 @@ pub(super) fn course(ground: &Ground<'_>) -> Course {
         ground.choose(&mut course);
     }
     ground.marks(&mut course);
+    course.after.extend(ground.pods.values().filter_map(|pod| ground.adopt(pod)));
     course
 }
 
@@ -140,7 +141,7 @@ impl Ground<'_> {
         let at = reason.ordinal();
         let waits = self.obstacle(at, size).unwrap_or_else(|| match reason {
             Reason::TooMany(_) => self.lower(at, course),
-            Reason::OtherVolume(_) => self.replace(at, course),
+            Reason::Replaced(_) => self.replace(at, course),
         });
         course.waits = Some(waits);
     }
@@ -149,8 +150,11 @@ impl Ground<'_> {
         if wanted < size {
             return Some(Reason::TooMany(size - 1));
         }
-        let mut others = self.claims.iter().filter(|(at, claim)| **at < size && self.is_other(claim));
-        others.next_back().map(|(at, _)| Reason::OtherVolume(*at))
+        let is_other = |at: &i32| {
+            self.claims.get(at).is_some_and(|claim| self.is_other(claim))
+                || self.pods.get(at).is_some_and(|pod| self.is_elsewhere(pod))
+        };
+        (0..size).rev().find(is_other).map(Reason::Replaced)
     }
 
     /// Why nobody may leave now.
@@ -193,16 +197,16 @@ impl Ground<'_> {
         format!("ingester {at} leaves")
     }
 
-    /// One gets a new volume.
+    /// One makes place for another.
     fn replace(&self, at: i32, course: &mut Course) -> String {
         let Some(pod) = self.pods.get(&at) else {
-            return format!("ingester {at} is not there, and its volume is not as it is wanted");
+            return format!("ingester {at} is not there, and has to be replaced");
         };
         if let Some(why) = hold(pod, course) {
             return why;
         }
         course.after.push(Act::Remove { pod: pod.name_any(), uid: pod.uid().unwrap_or_default() });
-        format!("ingester {at} leaves for a new volume")
+        format!("ingester {at} leaves to be replaced")
     }
 
     /// Marks that no longer hold go; of the others it is told.
@@ -221,6 +225,29 @@ impl Ground<'_> {
                 *waits = format!("{waits}; {why}");
             }
         }
+    }
+
+    /// A pod without an owner that the StatefulSet would not know for its own, and could not make again while it is there.
+    fn adopt(&self, pod: &Pod) -> Option<Act> {
+        let selector = self.wanted["spec"]["selector"]["matchLabels"].as_object()?;
+        let lacks = |(key, value): (&String, &Value)| {
+            let value = value.as_str()?;
+            (pod.labels().get(key).map(String::as_str) != Some(value))
+                .then(|| (key.clone(), value.to_owned()))
+        };
+        let labels: BTreeMap<String, String> = selector.iter().filter_map(lacks).collect();
+        let is_left = pod.owner_references().is_empty() && pod.metadata.deletion_timestamp.is_none();
+        (is_left && !labels.is_empty()).then(|| Act::Adopt {
+            pod: pod.name_any(),
+            uid: pod.uid().unwrap_or_default(),
+            labels,
+        })
+    }
+
+    /// Whether its name is below another Service than the StatefulSet's, which it has for life.
+    fn is_elsewhere(&self, pod: &Pod) -> bool {
+        let found = pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref());
+        self.wanted["spec"]["serviceName"].as_str().zip(found).is_some_and(|(wanted, found)| wanted != found)
     }
 
     /// Whether it is not what the StatefulSet would make now, its size apart: volumes grow in place.
@@ -242,13 +269,14 @@ impl Ground<'_> {
 #[derive(Clone, Copy, Debug)]
 enum Reason {
     TooMany(i32),
-    OtherVolume(i32),
+    /// Its volume, or its name, is not what is wanted, and cannot be changed.
+    Replaced(i32),
 }
 
 impl Reason {
     const fn ordinal(self) -> i32 {
         match self {
-            Self::TooMany(at) | Self::OtherVolume(at) => at,
+            Self::TooMany(at) | Self::Replaced(at) => at,
         }
     }
 }

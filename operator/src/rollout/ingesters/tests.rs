@@ -283,7 +283,7 @@ fn defect_10_another_storage_class_replaces_volumes_one_by_one_each_drained_and_
     let course = case.course();
     let remove = Act::Remove { pod: "i-2".to_owned(), uid: "p2".to_owned() };
     assert_eq!((course.replicas, course.before, course.after), (Some(3), vec![hold(2)], vec![remove]));
-    assert_eq!(course.waits.as_deref(), Some("ingester 2 leaves for a new volume"));
+    assert_eq!(course.waits.as_deref(), Some("ingester 2 leaves to be replaced"));
     // under way
     case.pods[2] = pod(2, &leaving(&json!({"running": {}})));
     assert_eq!((case.course().before, case.course().after), (Vec::new(), Vec::new()));
@@ -348,3 +348,49 @@ fn whoever_scales_has_the_word_and_volumes_are_replaced_all_the_same() {
     let course = course(&ground);
     assert_eq!((course.replicas, course.before), (None, vec![hold(1)]));
 }
+
+#[test]
+fn defect_10_another_name_of_the_service_replaces_pods_one_by_one_and_no_volume() {
+    let mut case = Case::new(2, 2);
+    for at in 0..2 {
+        case.pods[at as usize] = pod(at, &json!({"spec": {"containers": [], "subdomain": "old"}}));
+    }
+    let mut wanted = set(2);
+    wanted["spec"]["serviceName"] = json!("new");
+    let of = |pods: &[Pod]| {
+        course(&Ground {
+            wanted: &wanted,
+            live: case.live.as_ref(),
+            pods: super::super::of_set(pods, "i"),
+            claims: super::super::of_set(&case.claims, "data-i"),
+            count: Some(2),
+            drops_claims: false,
+            is_changed: false,
+        })
+    };
+    assert_eq!(of(&case.pods).before, [hold(1)]);
+    let ended = pod(1, &leaving(&ended(0, "Completed")));
+    assert_eq!(of(&[case.pods[0].clone(), ended]).after, [release(1)], "its volume stays");
+}
+
+#[test]
+fn defect_10_another_selector_finds_the_pods_that_were_left() {
+    let mut case = Case { live: None, ..Case::new(2, 2) };
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "i", "uid": "s"}]);
+    case.pods[1] = pod(1, &json!({"metadata": {"ownerReferences": owner}}));
+    let mut wanted = set(2);
+    wanted["spec"]["selector"] = json!({"matchLabels": {"a": "b"}});
+    let course = course(&Ground {
+        wanted: &wanted,
+        live: None,
+        pods: super::super::of_set(&case.pods, "i"),
+        claims: BTreeMap::new(),
+        count: Some(2),
+        drops_claims: false,
+        is_changed: false,
+    });
+    let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    assert_eq!(course.after, [Act::Adopt { pod: "i-0".to_owned(), uid: "p0".to_owned(), labels }]);
+}
+
+mod simulation;
