@@ -209,18 +209,28 @@ impl Ground<'_> {
         format!("ingester {at} leaves to be replaced")
     }
 
-    /// Marks that no longer hold go; of the others it is told.
+    /// Marks that no longer hold go; of the others it is told, and of what is not dropped.
     fn marks(&self, course: &mut Course) {
         let size = course.replicas.unwrap_or_else(|| self.size());
         for (at, claim) in &self.claims {
-            let Some(why) = claim.annotations().get(UNDRAINED) else { continue };
-            let name = claim.name_any();
-            let serves = *at < self.wanted_size()
-                && self.pods.get(at).is_some_and(|pod| is_ready(pod) && !is_held(pod));
+            let (name, pod) = (claim.name_any(), self.pods.get(at));
+            let Some(why) = claim.annotations().get(UNDRAINED) else {
+                let is_idle = *at >= size && pod.is_none() && claim.metadata.deletion_timestamp.is_none();
+                if is_idle && self.drops_claims {
+                    course
+                        .left
+                        .push(format!("volume {name} stays: nobody saw whether all on it was uploaded"));
+                }
+                continue;
+            };
+            let serves = *at < self.wanted_size() && pod.is_some_and(|pod| is_ready(pod) && !is_held(pod));
             if serves {
                 course.after.push(Act::Mark { claim: name, why: None });
             } else if *at >= size {
-                course.left.push(format!("volume {name} may hold spans that were not uploaded ({why}): {} ingesters would take them up", at + 1));
+                let count = at + 1;
+                course.left.push(format!(
+                    "volume {name} may hold spans that were not uploaded ({why}): {count} ingesters would take them up"
+                ));
             } else if let Some(waits) = &mut course.waits {
                 *waits = format!("{waits}; {why}");
             }

@@ -350,6 +350,17 @@ fn whoever_scales_has_the_word_and_volumes_are_replaced_all_the_same() {
 }
 
 #[test]
+fn a_volume_that_an_autoscaler_left_is_not_dropped_and_it_is_told_why() {
+    let mut case = Case { drops_claims: true, ..Case::new(2, 2) };
+    case.claims.push(claim(2, "fast", None));
+    let course = case.course();
+    assert_eq!((course.after, course.waits), (Vec::new(), None));
+    assert!(course.left[0].contains("data-i-2 stays"), "{:?}", course.left);
+    case.drops_claims = false;
+    assert_eq!(case.course().left, Vec::<String>::new(), "that is what was asked for");
+}
+
+#[test]
 fn defect_10_another_name_of_the_service_replaces_pods_one_by_one_and_no_volume() {
     let mut case = Case::new(2, 2);
     for at in 0..2 {

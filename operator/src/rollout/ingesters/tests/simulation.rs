@@ -98,14 +98,14 @@ impl Cluster {
                 }
             }
             Act::Remove { pod, .. } => {
-                self.pods.get_mut(&at(pod)).expect("it is there").state = State::Leaves
+                self.pods.get_mut(&at(pod)).expect("it is there").state = State::Leaves;
             }
             Act::Drop { claim, .. } => {
                 let volume = self.volumes.remove(&at(claim)).expect("it is there");
                 assert!(!volume.is_dirty, "spans are lost with {claim}");
             }
             Act::Mark { claim, why } => {
-                self.volumes.get_mut(&at(claim)).expect("it is there").mark.clone_from(why)
+                self.volumes.get_mut(&at(claim)).expect("it is there").mark.clone_from(why);
             }
             Act::Adopt { .. } => unreachable!("all have their labels"),
         }
@@ -123,8 +123,7 @@ impl Cluster {
         for (at, one) in &mut self.pods {
             let volume = self.volumes.get_mut(at).expect("a pod has a volume");
             one.state = match one.state {
-                State::Ready if *at >= self.size => State::Leaves,
-                State::Starts if *at >= self.size => State::Leaves,
+                State::Ready | State::Starts if *at >= self.size => State::Leaves,
                 State::Starts | State::Ready => {
                     volume.is_dirty = true;
                     State::Ready
