@@ -117,16 +117,33 @@ pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iter
     found.into_iter().flatten().map(|(key, _)| key).filter(move |key| desired["data"].get(key).is_none())
 }
 
-/// Whether some list holds more than it should: server-side apply would leave it so.
+/// Whether some list holds more than it should, and would after a server-side apply: that takes away only what is ours.
 pub(crate) fn has_surplus(desired: &Value, live: &Value) -> bool {
+    exceeds(desired, live, our_fields(live))
+}
+
+fn exceeds(desired: &Value, live: &Value, ours: Option<&Value>) -> bool {
     match (desired, live) {
-        (Value::Object(desired), Value::Object(live)) => {
-            desired.iter().any(|(key, wanted)| live.get(key).is_some_and(|found| has_surplus(wanted, found)))
+        (Value::Object(desired), Value::Object(live)) => desired.iter().any(|(key, wanted)| {
+            let below = ours.and_then(|fields| fields.get(format!("f:{key}")));
+            live.get(key).is_some_and(|found| exceeds(wanted, found, below))
+        }),
+        // A list without keys is replaced as a whole.
+        (Value::Array(_), Value::Array(_)) if ours.and_then(Value::as_object).is_some_and(Map::is_empty) => {
+            false
         }
         (Value::Array(desired), Value::Array(live)) => {
-            live.len() > desired.len()
+            let record = |element: &Value| {
+                let fields = ours.and_then(Value::as_object);
+                fields.into_iter().flatten().find(|(key, _)| names(key, element)).map(|(_, below)| below)
+            };
+            let wanted = desired.iter().enumerate().filter_map(|(at, wanted)| counterpart(wanted, at, live));
+            let wanted: Vec<&Value> = wanted.collect();
+            let is_wanted = |found: &Value| wanted.iter().any(|wanted| std::ptr::eq(*wanted, found));
+            let goes = |found: &&Value| !is_wanted(found) && record(found).is_some();
+            live.len() - live.iter().filter(goes).count() > desired.len()
                 || desired.iter().enumerate().any(|(at, wanted)| {
-                    counterpart(wanted, at, live).is_some_and(|found| has_surplus(wanted, found))
+                    counterpart(wanted, at, live).is_some_and(|found| exceeds(wanted, found, record(found)))
                 })
         }
         _ => false,
@@ -376,6 +393,18 @@ mod tests {
             .expect("a list")
             .push(json!({"name": "C"}));
         assert!(has_surplus(&desired(), &more));
+    }
+
+    #[test]
+    fn what_is_ours_and_no_longer_wanted_is_no_surplus_since_an_apply_takes_it_away() {
+        let mut without = desired();
+        without["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "B", "value": "2"}]);
+        assert!(!has_surplus(&without, &live()), "A is ours");
+        without["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}]);
+        assert!(has_surplus(&without, &live()), "B is someone else's");
+        let mut live = live();
+        live["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["-x", "-y"]);
+        assert!(!has_surplus(&desired(), &live), "arguments are one value, and ours");
     }
 
     #[test]
