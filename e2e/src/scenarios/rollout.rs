@@ -266,5 +266,11 @@ pub(super) fn autoscaler(world: &mut World<'_>) -> Result<String> {
     world.stack.patch(&json!({"template": {"querier": {"replicas": 1, "autoscaling": null}}}))?;
     world.until_ready()?;
     ensure!(count(world, "query-frontend")? == 1, "kubectl scale was undone");
+    world.until("those that are too many are gone", || {
+        let pods = world.stack.pods()?;
+        let going: Vec<_> = pods.iter().filter(|pod| !is_ready(pod)).map(name).collect();
+        ensure!(going.is_empty(), "{} are there", going.join(", "));
+        Ok(())
+    })?;
     Ok("2 of ours, 2 and 3 of theirs, and no write against them".to_owned())
 }
