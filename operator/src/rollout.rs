@@ -2,8 +2,9 @@
 //! pods and volumes of ingesters. Pure.
 //!
 //! A change of images goes through a stack one component after the other ([`order`]); ingesters leave one at a time, with
-//! everything uploaded ([`ingesters`]). A stack's first objects are written at once, and so are those of a workload that we never
-//! applied: Grafana's roles and ours do not speak to each other, so half a stack of each would serve nobody.
+//! everything uploaded ([`ingesters`]). A stack's first objects are written at once, and so are those of one that has no ready pod,
+//! which serves nobody whom an order could protect. A workload that we never applied is taken over at once: Grafana's roles and ours
+//! do not speak to each other, so half a stack of each would serve nobody either.
 //!
 //! A component that waits keeps all that was applied with its image, arguments and mounts included, since an operator's new version
 //! may change them together. A change that leaves images alone waits for nobody: each workload rolls by the rules of its controller,
@@ -151,6 +152,9 @@ fn take_turns(
         let is_busy = role == Role::Ingester && ingesters::is_leaving(&crew.pods);
         members.extend(member.map(|member| (role, key, Member { is_busy, ..member })));
     }
+    if !members.iter().any(|(_, key, _)| live.objects.get(key).is_some_and(has_ready)) {
+        return;
+    }
     let turns = order::turns(&members.iter().map(|(.., member)| *member).collect::<Vec<_>>());
     for ((role, key, _), turn) in members.iter().zip(turns) {
         let Some(wanted) = find(objects, key) else { continue };
@@ -172,6 +176,10 @@ fn take_turns(
             }
         }
     }
+}
+
+fn has_ready(workload: &Value) -> bool {
+    Rollout::of(workload).count.ready > 0
 }
 
 /// A workload that we never applied is taken over as a whole, whatever it runs.

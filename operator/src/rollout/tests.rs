@@ -167,6 +167,15 @@ fn a_change_that_leaves_images_alone_waits_for_nobody() {
 }
 
 #[test]
+fn a_stack_without_a_ready_pod_gets_another_image_at_once() {
+    let mut cluster = Cluster::default();
+    cluster.reconcile("  images: {tempo: \"vivace:mistyped\"}\n");
+    let (_, progress) = cluster.reconcile(STACK);
+    assert_eq!(progress, Progress::default());
+    assert!(Role::ALL[..5].iter().all(|role| cluster.image(*role) == "vivace:1"));
+}
+
+#[test]
 fn a_workload_of_another_operator_is_taken_over_whatever_it_runs() {
     let mut cluster = Cluster::created();
     for object in cluster.0.objects.values_mut() {
