@@ -107,6 +107,19 @@ impl<'a> Cluster<'a> {
         command
     }
 
+    /// Give an image of our own cluster a second name.
+    pub(crate) fn name_image(&self, image: &str, name: &str) -> Result<()> {
+        output(self.program("ctr").args(["-n", "k8s.io", "image", "tag", "--force", image, name])).map(drop)
+    }
+
+    /// End the first container of a pod of our own cluster as the kernel would: no handler runs.
+    pub(crate) fn kill_container(&self, pod: &Value) -> Result<()> {
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+        let id = id.strip_prefix("containerd://").context("a pod without a container")?;
+        output(self.program("ctr").args(["-n", "k8s.io", "task", "kill", "--signal", "SIGKILL", id]))
+            .map(drop)
+    }
+
     /// helm with arguments.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Result<String> {
         let folder = self.home.scratch().join("helm");

@@ -5,6 +5,7 @@ mod healing;
 mod kinds;
 mod lifecycle;
 mod quiet;
+mod rollout;
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +66,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 22] = [
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -110,6 +111,28 @@ const SCENARIOS: [Scenario; 16] = [
         seconds: 180,
         run: kinds::monolithic,
     },
+    Scenario {
+        name: "roll-out: images change in order, halt where a component does not get ready, and go back",
+        seconds: 150,
+        run: rollout::images,
+    },
+    Scenario {
+        name: "roll-out: ingesters leave one at a time, with everything uploaded",
+        seconds: 90,
+        run: rollout::leaving,
+    },
+    Scenario {
+        name: "roll-out: an ingester that is killed while it uploads is brought back to do so",
+        seconds: 120,
+        run: rollout::killed,
+    },
+    Scenario {
+        name: "roll-out: another storage class gives each ingester a new volume, drained, one by one",
+        seconds: 150,
+        run: rollout::class,
+    },
+    Scenario { name: "roll-out: pods are told the zone of their node", seconds: 90, run: rollout::zones },
+    Scenario { name: "roll-out: an autoscaler wins, ours or theirs", seconds: 120, run: rollout::autoscaler },
     Scenario { name: "idle: the operator writes nothing beside its lease", seconds: 900, run: quiet::idle },
     Scenario { name: "an operator restart changes nothing", seconds: 120, run: quiet::restart },
     Scenario {

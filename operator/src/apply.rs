@@ -12,6 +12,7 @@
 //! # Errors
 //! Objects that could be applied are; the error lists those that could not.
 
+pub(crate) mod acts;
 pub(crate) mod volumes;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    build::{Desired, Prepared, certificates::Certificates},
+    build::{Desired, certificates::Certificates},
     compare::{self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep},
     facts::Live,
     kind::Kind,
@@ -90,17 +91,17 @@ impl Applied {
     }
 }
 
-/// Makes the cluster hold the objects of a stack, and no others.
-pub(crate) async fn apply(client: &Client, identity: &Identity, prepared: Prepared, live: &Live) -> Applied {
-    let certificates = prepared.certificates.clone();
-    let mut applied = match prepared.into_ordered() {
-        Ok(ordered) => write(client, identity, ordered, live).await,
-        Err(error) => {
-            Applied { failures: vec![format!("cannot write the objects: {error}")], ..Applied::default() }
-        }
-    };
+/// Makes the cluster hold the objects of a stack, and no others; certificates are kept by whoever makes them.
+pub(crate) async fn apply(
+    client: &Client,
+    identity: &Identity,
+    objects: Vec<Desired>,
+    certificates: Option<&Certificates>,
+    live: &Live,
+) -> Applied {
+    let mut applied = write(client, identity, objects, live).await;
     if applied.failures.is_empty() {
-        prune(client, identity, certificates.as_ref(), live, &mut applied).await;
+        prune(client, identity, certificates, live, &mut applied).await;
     }
     applied
 }
@@ -116,9 +117,7 @@ pub(crate) async fn write(
     for mut desired in objects {
         let key = (desired.kind, desired.name.clone());
         let found = live.objects.get(&key);
-        if live.autoscaled.contains(&key) {
-            yield_replicas(&mut desired, found);
-        }
+        yield_replicas(&mut desired, found, live.autoscaled.contains(&key));
         let label = format!("{} {}", desired.kind.as_str(), desired.name);
         let answer = if let Some(found) = found {
             keep(client, identity, &desired, found, &mut applied.changes).await
@@ -161,10 +160,13 @@ async fn keep(
 }
 
 /// An autoscaler's number of pods is kept, unless the resource fixes one. It is kept by value: leaving the field out
-/// would set it to one first, where it was ours.
-fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
-    let found = live.and_then(|live| live.pointer("/spec/replicas"));
-    if let Some(found) = found.filter(|_| desired.may_be_scaled) {
+/// would set it to one first, where it was ours. That is so, too, where no number is said any more.
+fn yield_replicas(desired: &mut Desired, live: Option<&Value>, is_autoscaled: bool) {
+    let Some(live) = live.filter(|_| desired.may_be_scaled) else { return };
+    let unsaid = desired.object.pointer("/spec/replicas").is_none();
+    let was_ours = || compare::applied(live).is_some_and(|ours| ours.pointer("/spec/replicas").is_some());
+    let found = live.pointer("/spec/replicas").filter(|_| is_autoscaled || (unsaid && was_ours()));
+    if let Some(found) = found {
         desired.object["spec"]["replicas"] = found.clone();
     }
 }
@@ -372,14 +374,20 @@ mod tests {
     #[test]
     fn an_autoscaler_s_number_of_pods_is_kept_and_a_fixed_one_is_not_given_up() {
         let live = json!({"spec": {"replicas": 5}});
-        for (may_be_scaled, count) in [(true, 5), (false, 2)] {
-            let mut desired = Desired {
-                kind: Kind::Deployment,
-                name: "d".to_owned(),
-                object: json!({"spec": {"replicas": 2}}),
-                may_be_scaled,
-            };
-            yield_replicas(&mut desired, Some(&live));
+        let ours = json!({"spec": {"replicas": 5}, "metadata": {"managedFields": [{
+            "manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}},
+        }]}});
+        let (two, unsaid) = (json!({"spec": {"replicas": 2}}), json!({"spec": {}}));
+        for (object, live, may_be_scaled, is_autoscaled, count) in [
+            (&two, &live, true, true, json!(5)),
+            (&two, &live, false, true, json!(2)),
+            (&two, &live, true, false, json!(2)),
+            (&unsaid, &live, true, false, Value::Null),
+            (&unsaid, &ours, true, false, json!(5)),
+        ] {
+            let (kind, name) = (Kind::Deployment, "d".to_owned());
+            let mut desired = Desired { kind, name, object: object.clone(), may_be_scaled };
+            yield_replicas(&mut desired, Some(live), is_autoscaled);
             assert_eq!(desired.object["spec"]["replicas"], count);
         }
     }

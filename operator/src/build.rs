@@ -4,7 +4,7 @@ mod account;
 mod alerts;
 mod autoscaler;
 pub(crate) mod certificates;
-mod components;
+pub(crate) mod components;
 pub(crate) mod config;
 mod container;
 mod gateway;

@@ -117,16 +117,33 @@ pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iter
     found.into_iter().flatten().map(|(key, _)| key).filter(move |key| desired["data"].get(key).is_none())
 }
 
-/// Whether some list holds more than it should: server-side apply would leave it so.
+/// Whether some list holds more than it should, and would after a server-side apply: that takes away only what is ours.
 pub(crate) fn has_surplus(desired: &Value, live: &Value) -> bool {
+    exceeds(desired, live, our_fields(live))
+}
+
+fn exceeds(desired: &Value, live: &Value, ours: Option<&Value>) -> bool {
     match (desired, live) {
-        (Value::Object(desired), Value::Object(live)) => {
-            desired.iter().any(|(key, wanted)| live.get(key).is_some_and(|found| has_surplus(wanted, found)))
+        (Value::Object(desired), Value::Object(live)) => desired.iter().any(|(key, wanted)| {
+            let below = ours.and_then(|fields| fields.get(format!("f:{key}")));
+            live.get(key).is_some_and(|found| exceeds(wanted, found, below))
+        }),
+        // A list without keys is replaced as a whole.
+        (Value::Array(_), Value::Array(_)) if ours.and_then(Value::as_object).is_some_and(Map::is_empty) => {
+            false
         }
         (Value::Array(desired), Value::Array(live)) => {
-            live.len() > desired.len()
+            let record = |element: &Value| {
+                let fields = ours.and_then(Value::as_object);
+                fields.into_iter().flatten().find(|(key, _)| names(key, element)).map(|(_, below)| below)
+            };
+            let wanted = desired.iter().enumerate().filter_map(|(at, wanted)| counterpart(wanted, at, live));
+            let wanted: Vec<&Value> = wanted.collect();
+            let is_wanted = |found: &Value| wanted.iter().any(|wanted| std::ptr::eq(*wanted, found));
+            let goes = |found: &&Value| !is_wanted(found) && record(found).is_some();
+            live.len() - live.iter().filter(goes).count() > desired.len()
                 || desired.iter().enumerate().any(|(at, wanted)| {
-                    counterpart(wanted, at, live).is_some_and(|found| has_surplus(wanted, found))
+                    counterpart(wanted, at, live).is_some_and(|found| exceeds(wanted, found, record(found)))
                 })
         }
         _ => false,
@@ -167,6 +184,47 @@ fn our_fields(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
+/// What we applied last, as the object holds it now. `None` for an object that we never applied.
+pub(crate) fn applied(live: &Value) -> Option<Value> {
+    Some(part(live, our_fields(live)?))
+}
+
+/// The part of a value that a record of fields names. Where it names nothing below, it means all of it.
+fn part(value: &Value, fields: &Value) -> Value {
+    let named = fields.as_object().filter(|fields| fields.keys().any(|key| key != "."));
+    let Some(named) = named else { return value.clone() };
+    match value {
+        Value::Object(map) => {
+            let field = |(key, below): (&String, &Value)| {
+                let name = key.strip_prefix("f:")?;
+                Some((name.to_owned(), part(map.get(name)?, below)))
+            };
+            Value::Object(named.iter().filter_map(field).collect())
+        }
+        Value::Array(list) => {
+            let element = |element: &Value| {
+                let (_, below) = named.iter().find(|(key, _)| names(key, element))?;
+                Some(part(element, below))
+            };
+            Value::Array(list.iter().filter_map(element).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// Whether a key of a record means this element: by what it holds, or by what it is.
+fn names(key: &str, element: &Value) -> bool {
+    if let Some(keys) = key.strip_prefix("k:") {
+        let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+        return !keys.is_empty() && has(element, &keys);
+    }
+    key.strip_prefix("v:").and_then(|text| serde_json::from_str::<Value>(text).ok()).as_ref() == Some(element)
+}
+
+fn has(element: &Value, keys: &Map<String, Value>) -> bool {
+    keys.iter().all(|(key, value)| element.get(key) == Some(value))
+}
+
 /// Whether we own something that is no longer wanted; `path` then leads to it.
 fn stale(ours: &Value, desired: &Value, path: &mut Vec<String>) -> bool {
     let Some(fields) = ours.as_object() else { return false };
@@ -191,7 +249,7 @@ fn stale(ours: &Value, desired: &Value, path: &mut Vec<String>) -> bool {
 /// The element of a list that has these values, `{"name":"tempo"}`.
 fn element_with<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
     let keys: Map<String, Value> = serde_json::from_str(keys).ok()?;
-    list.as_array()?.iter().find(|element| keys.iter().all(|(key, value)| element.get(key) == Some(value)))
+    list.as_array()?.iter().find(|element| has(element, &keys))
 }
 
 #[cfg(test)]
@@ -297,6 +355,21 @@ mod tests {
     }
 
     #[test]
+    fn what_we_applied_last_is_what_our_record_names_and_nothing_that_others_set() {
+        let ours = applied(&live()).expect("we applied it");
+        let container = json!({"name": "tempo", "args": ["-x"], "env": [{"name": "A", "value": "1"}]});
+        let template = json!({"spec": {"containers": [container]}});
+        assert_eq!(
+            ours,
+            json!({"metadata": {"labels": {"a": "1"}}, "spec": {"replicas": 2, "template": template}})
+        );
+        assert_eq!(applied(&json!({"spec": {"replicas": 2}})), None);
+        let set = json!({"finalizers": ["ours", "theirs"]});
+        let fields = json!({"f:finalizers": {".": {}, "v:\"ours\"": {}}});
+        assert_eq!(part(&set, &fields), json!({"finalizers": ["ours"]}));
+    }
+
+    #[test]
     fn a_key_that_someone_added_to_a_config_map_is_a_difference() {
         let desired = json!({"data": {"tempo.yaml": "x"}});
         let live = json!({"data": {"tempo.yaml": "x", "broken": "true"}});
@@ -320,6 +393,18 @@ mod tests {
             .expect("a list")
             .push(json!({"name": "C"}));
         assert!(has_surplus(&desired(), &more));
+    }
+
+    #[test]
+    fn what_is_ours_and_no_longer_wanted_is_no_surplus_since_an_apply_takes_it_away() {
+        let mut without = desired();
+        without["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "B", "value": "2"}]);
+        assert!(!has_surplus(&without, &live()), "A is ours");
+        without["spec"]["template"]["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}]);
+        assert!(has_surplus(&without, &live()), "B is someone else's");
+        let mut live = live();
+        live["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["-x", "-y"]);
+        assert!(!has_surplus(&desired(), &live), "arguments are one value, and ours");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod certificates;
 mod events;
 mod watches;
+mod zones;
 
 use std::{
     collections::HashMap,
@@ -24,14 +25,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{TempoMonolithic, TempoStack},
-    apply::{self, Applied},
+    apply::{self, Applied, acts},
+    build::Prepared,
     certificates::Rotation,
     compare::FIELD_MANAGER,
     dereference::{DereferenceError, dereference},
+    facts::Live,
     managed::{Managed, Observed},
     metrics::{Metrics, Outcome},
-    names::Identity,
+    names::{COMPONENT, INSTANCE, Identity, Owner},
     platform::Platform,
+    role::Role,
+    rollout::{self, Planned, Progress},
     status::{Evidence, Verdict},
 };
 
@@ -78,6 +83,7 @@ pub(crate) async fn run(
     instance: String,
     stop: CancellationToken,
 ) {
+    let zones = zones::run(client.clone(), instance.clone(), stop.clone()).boxed();
     let context = Arc::new(Context {
         events: events::Events::new(client.clone(), instance),
         client,
@@ -88,7 +94,7 @@ pub(crate) async fn run(
     });
     let stacks = run_kind::<TempoStack>(Arc::clone(&context), stop.clone()).boxed();
     let monolithic = run_kind::<TempoMonolithic>(context, stop).boxed();
-    join_all([stacks, monolithic]).await;
+    join_all([stacks, monolithic, zones]).await;
 }
 
 async fn run_kind<K: Managed>(context: Arc<Context>, stop: CancellationToken) {
@@ -124,6 +130,7 @@ async fn reconcile_named<K: Managed>(
     let forget = || context.metrics.forget(K::OWNER, &namespace, &name);
     let Some(fresh) = api.get_opt(&name).await.map_err(Error::resource("read the resource"))? else {
         forget();
+        leave_alone::<K>(context, &name, &namespace).await?;
         return Ok(Action::await_change());
     };
     match fresh.0 {
@@ -134,6 +141,7 @@ async fn reconcile_named<K: Managed>(
         }
         Ok(resource) if resource.meta().deletion_timestamp.is_some() => {
             forget();
+            leave_alone::<K>(context, &name, &namespace).await?;
             release(context, &resource).await
         }
         Ok(resource) => reconcile_resource(&resource, context).await,
@@ -152,6 +160,7 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
         next = next.min(until.unwrap_or(RESYNC));
     }
     let mut warnings = Vec::new();
+    let mut progress = Progress::default();
     let verdict = match resource.prepare(&facts, platform) {
         Err(invalid) => Verdict::Invalid(invalid),
         Ok((_, unserved)) if !resource.is_managed() => {
@@ -163,8 +172,10 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
             if prepared.is_cluster_wide() {
                 hold(client, resource).await?;
             }
-            applied.add(apply::apply(client, &identity, prepared, &facts.live).await);
-            warnings.extend(apply::volumes::grow(client, &identity, &mut applied).await);
+            progress = write(client, &identity, prepared, &facts.live, &mut applied).await;
+            let claims = &facts.live.claims;
+            warnings.extend(apply::volumes::grow(client, &identity, claims, &mut applied).await);
+            warnings.extend_from_slice(&progress.left);
             verdict_of(&applied)
         }
     };
@@ -177,6 +188,7 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
         warnings: &warnings,
         objects: &applied.objects,
         pods: &facts.live.pods,
+        progress: &progress,
     };
     write_status(resource, context, &evidence).await?;
     if applied.failures.is_empty() {
@@ -184,6 +196,34 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
     } else {
         Err(Error::Apply(applied.failures.join("; ")))
     }
+}
+
+/// Writes what there shall be by now, and does what it takes for ingesters to leave.
+async fn write(
+    client: &Client,
+    identity: &Identity,
+    prepared: Prepared,
+    live: &Live,
+    applied: &mut Applied,
+) -> Progress {
+    let certificates = prepared.certificates.clone();
+    let objects = match prepared.into_ordered() {
+        Ok(objects) => objects,
+        Err(error) => {
+            applied.failures.push(format!("cannot write the objects: {error}"));
+            return Progress::default();
+        }
+    };
+    let Planned { before, objects, after, progress } = rollout::plan(identity, objects, live);
+    let mut failure = acts::carry_out(client, identity, &before, &mut applied.changes).await.err();
+    if failure.is_none() {
+        applied.add(apply::apply(client, identity, objects, certificates.as_ref(), live).await);
+    }
+    if failure.is_none() && applied.failures.is_empty() {
+        failure = acts::carry_out(client, identity, &after, &mut applied.changes).await.err();
+    }
+    applied.failures.extend(failure);
+    progress
 }
 
 fn verdict_of(applied: &Applied) -> Verdict {
@@ -253,6 +293,17 @@ async fn set_finalizers<K: Managed>(
     let patch = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     api.patch(&resource.name_any(), &params, &Patch::Merge(&patch)).await.map(drop)
+}
+
+/// Of a stack that goes, nobody waits for how the last ingesters end: with it goes whoever would look.
+async fn leave_alone<K: Managed>(context: &Context, name: &str, namespace: &str) -> Result<(), Error> {
+    if K::OWNER != Owner::TempoStack {
+        return Ok(());
+    }
+    let selector = format!("{INSTANCE}={name},{COMPONENT}={}", Role::Ingester.as_str());
+    acts::release_all(&context.client, namespace, &selector)
+        .await
+        .map_err(Error::resource("let the ingesters of a stack go"))
 }
 
 /// Kubernetes removes what a resource owns. What is in no namespace nobody can own: that is removed here, and then the

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{try_join, try_join_all, try_join3, try_join4};
+use futures::future::{try_join, try_join_all, try_join4};
 use k8s_openapi::{
     Metadata, NamespaceResourceScope,
     api::{
         autoscaling::v2::HorizontalPodAutoscaler,
-        core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, ServiceAccount},
     },
 };
 use kube::{
@@ -60,12 +60,13 @@ async fn facts(
         by_name::<ServiceAccount>(client, namespace, &names.service_accounts),
         has_twin(client, &identity),
     );
-    let live = try_join3(
+    let live = try_join4(
         objects(client, namespace, &selector, platform),
-        pods(client, namespace, &selector),
+        labelled::<Pod>(client, namespace, &selector),
+        labelled::<PersistentVolumeClaim>(client, namespace, &selector),
         autoscaled(client, namespace),
     );
-    let ((secrets, config_maps, accounts, has_twin), (objects, pods, autoscaled)) =
+    let ((secrets, config_maps, accounts, has_twin), (objects, pods, claims, autoscaled)) =
         try_join(named, live).await?;
     Ok(Facts {
         secrets: secrets.into_iter().map(|secret| (secret.name_any(), contents_of_secret(secret))).collect(),
@@ -76,7 +77,7 @@ async fn facts(
         service_accounts: accounts.iter().map(ResourceExt::name_any).collect(),
         has_twin,
         entropy: entropy()?,
-        live: Live { objects, pods, autoscaled },
+        live: Live { objects, pods, claims, autoscaled },
     })
 }
 
@@ -181,10 +182,18 @@ async fn objects(
     Ok(found)
 }
 
-async fn pods(client: &Client, namespace: &str, selector: &str) -> Result<Vec<Pod>, DereferenceError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let list =
-        pods.list(&ListParams::default().labels(selector)).await.map_err(read_error("Pod", namespace))?;
+async fn labelled<K>(client: &Client, namespace: &str, selector: &str) -> Result<Vec<K>, DereferenceError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let list = api
+        .list(&ListParams::default().labels(selector))
+        .await
+        .map_err(read_error(&K::kind(&()), namespace))?;
     Ok(list.items)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -65,6 +65,7 @@ pub(crate) struct Live {
     /// Objects with the labels of the stack, as the API server gave them.
     pub(crate) objects: BTreeMap<(Kind, String), Value>,
     pub(crate) pods: Vec<Pod>,
+    pub(crate) claims: Vec<PersistentVolumeClaim>,
     /// Workloads whose number of pods a HorizontalPodAutoscaler sets.
     pub(crate) autoscaled: BTreeSet<(Kind, String)>,
 }

@@ -23,9 +23,11 @@ mod platform;
 mod recorded;
 mod references;
 mod role;
+mod rollout;
 mod run;
 mod server;
 mod status;
+mod trouble;
 mod validate;
 
 pub use generate::{Options as GenerateOptions, generate};

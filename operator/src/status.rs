@@ -18,6 +18,8 @@ use crate::{
     kind::Kind,
     names::{COMPONENT, Identity},
     role::{ByRole, Role},
+    rollout::{Progress, workload::Rollout},
+    trouble::trouble,
     validate::Invalid,
 };
 
@@ -53,6 +55,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) warnings: &'a [String],
     pub(crate) objects: &'a BTreeMap<(Kind, String), Value>,
     pub(crate) pods: &'a [Pod],
+    pub(crate) progress: &'a Progress,
 }
 
 /// The condition that is true.
@@ -61,16 +64,6 @@ pub(crate) struct Finding {
     pub(crate) condition: ConditionType,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-}
-
-/// One component's workload, as the API server knows it.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Rollout {
-    count: ReplicaCount,
-    /// Pods of all generations.
-    total: i32,
-    /// Every wanted pod is of the present generation and ready, and no other is left.
-    settled: bool,
 }
 
 /// What is known of a part of a stack that has pods of its own.
@@ -154,31 +147,8 @@ fn look(evidence: &Evidence<'_>, name: &'static str, workload: &(Kind, String)) 
     Sight {
         name,
         is_there: evidence.objects.contains_key(workload),
-        rollout: rollout(evidence, workload),
+        rollout: evidence.objects.get(workload).map(Rollout::of).unwrap_or_default(),
         pods: by_phase(evidence.pods, name),
-    }
-}
-
-fn rollout(evidence: &Evidence<'_>, workload: &(Kind, String)) -> Rollout {
-    let Some(object) = evidence.objects.get(workload) else {
-        return Rollout::default();
-    };
-    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
-    let small = |pointer: &str| i32::try_from(number(pointer).unwrap_or(0)).unwrap_or(i32::MAX);
-    let count = ReplicaCount {
-        desired: object.pointer("/spec/replicas").map_or(1, |_| small("/spec/replicas")),
-        ready: small("/status/readyReplicas"),
-        updated: small("/status/updatedReplicas"),
-    };
-    let observed = number("/status/observedGeneration") >= number("/metadata/generation")
-        && number("/metadata/generation").is_some();
-    Rollout {
-        settled: observed
-            && count.ready == count.desired
-            && count.updated == count.desired
-            && small("/status/replicas") == count.desired,
-        total: small("/status/replicas"),
-        count,
     }
 }
 
@@ -242,14 +212,52 @@ fn find(evidence: &Evidence<'_>, sights: &[&Sight]) -> Finding {
     }
     let waiting: Vec<String> = sights
         .iter()
-        .filter(|sight| sight.is_there && !sight.rollout.settled)
+        .filter(|sight| sight.is_there && !sight.rollout.is_settled())
         .map(|sight| waiting_for(evidence.pods, sight))
         .collect();
-    if waiting.is_empty() {
+    let (reason, said) = going_on(evidence, sights);
+    let waiting = (!waiting.is_empty()).then(|| format!("waiting for {}", waiting.join("; ")));
+    let message: Vec<String> = said.into_iter().chain(waiting).collect();
+    if message.is_empty() {
         return finding(ConditionType::Ready, "Ready", "all components are operational".to_owned());
     }
-    let message = format!("waiting for {}", waiting.join("; "));
-    finding(ConditionType::Pending, "PendingComponents", message)
+    finding(ConditionType::Pending, reason, message.join("; "))
+}
+
+/// What takes more than one reconcile, and why it does not go on.
+fn going_on(evidence: &Evidence<'_>, sights: &[&Sight]) -> (&'static str, Option<String>) {
+    let Progress { under_way, waiting, ingesters, left: _ } = evidence.progress;
+    let names = |roles: &[Role]| roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ");
+    let behind = if waiting.is_empty() { String::new() } else { format!(", then {}", names(waiting)) };
+    let of = |role: Role| sights.iter().find(|sight| sight.name == role.as_str());
+    match under_way {
+        Some((role, image)) => match of(*role).and_then(|sight| culprit(evidence.pods, sight)) {
+            Some(culprit) => (
+                "RolloutHalted",
+                Some(format!(
+                    "the roll-out halted at {}, which goes to {image}: {culprit}{behind}",
+                    role.as_str()
+                )),
+            ),
+            None => ("RollingOut", Some(format!("{} goes to {image}{behind}", role.as_str()))),
+        },
+        None if !waiting.is_empty() => {
+            ("RolloutHalted", Some(format!("{} wait for the components before them", names(waiting))))
+        }
+        None => match ingesters {
+            Some(text) => ("LeavingIngesters", Some(text.clone())),
+            None => ("PendingComponents", None),
+        },
+    }
+}
+
+/// Why a component does not get ready.
+fn culprit(pods: &[Pod], sight: &Sight) -> Option<String> {
+    let mut reasons: Vec<String> = of_component(pods, sight.name).filter_map(trouble).collect();
+    reasons.sort();
+    reasons.dedup();
+    reasons.extend(sight.rollout.trouble.clone());
+    (!sight.rollout.is_settled() && !reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 /// What a component lacks, and what its pods say of it.
@@ -260,28 +268,7 @@ fn waiting_for(pods: &[Pod], sight: &Sight) -> String {
     if rollout.total > desired {
         text = format!("{text}, {} too many", rollout.total - desired);
     }
-    let mut reasons: Vec<String> = of_component(pods, name).filter_map(trouble).collect();
-    reasons.sort();
-    reasons.dedup();
-    if reasons.is_empty() { text } else { format!("{text} ({})", reasons.join(", ")) }
-}
-
-/// Why a pod does not run, in Kubernetes' own word.
-fn trouble(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let containers = status.container_statuses.iter().flatten();
-    let reason = containers
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.as_deref())
-        .find(|reason| *reason != "ContainerCreating" && *reason != "PodInitializing");
-    // The two alternate while an image cannot be had; one word keeps the message still.
-    let reason = reason.map(|reason| if reason == "ErrImagePull" { "ImagePullBackOff" } else { reason });
-    let unscheduled = || {
-        let conditions = status.conditions.iter().flatten();
-        conditions
-            .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
-            .find_map(|condition| condition.reason.as_deref())
-    };
-    Some(format!("{} {}", pod.name_any(), reason.or_else(unscheduled)?))
+    culprit(pods, sight).map_or(text.clone(), |reasons| format!("{text} ({reasons})"))
 }
 
 fn conditions(

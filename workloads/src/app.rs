@@ -244,8 +244,9 @@ impl App {
     }
 
     /// Stops everything, in order: not ready; no new writes; the ingester uploads what it holds; gone from the
-    /// cluster; no more reads.
-    pub async fn stop(self) {
+    /// cluster; no more reads. Answers whether everything is uploaded: whoever drops its volume next must know.
+    pub async fn stop(self) -> bool {
+        let mut is_drained = true;
         self.health.stop();
         if let Some(delay) = self.config.shutdown_delay {
             tokio::time::sleep(delay.get()).await;
@@ -257,6 +258,7 @@ impl App {
         if let Some(ingester) = &self.ingester
             && let Err(status) = ingester.shutdown(deadline(&self.config)).await
         {
+            is_drained = false;
             tracing::warn!(?status, "not everything was uploaded in time; the next start goes on with it");
         }
         self.membership.leave().await;
@@ -272,6 +274,7 @@ impl App {
         if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
             tracing::warn!(open = self.tasks.len(), "tasks did not end in time");
         }
+        is_drained
     }
 }
 

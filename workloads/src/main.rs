@@ -4,7 +4,10 @@ use std::{process::ExitCode, time::Instant};
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use vivace::app::{self, App};
+use vivace::{
+    app::{self, App},
+    membership::Role,
+};
 use vivace_config::{CommandLine, Config, Loaded};
 
 #[global_allocator]
@@ -16,12 +19,16 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static MALLOC_CONF: &[u8; 85] =
     b"background_thread:true,dirty_decay_ms:500,muzzy_decay_ms:0,narenas:2,abort_conf:true\0";
 
+/// Exit code of a process that was told to stop and could not upload all that its ingester holds. The operator goes by it: a
+/// volume is only given up after an ingester that ended well.
+const NOT_UPLOADED: u8 = 3;
+
 fn main() -> ExitCode {
     let begin = Instant::now();
     let mut arguments = std::env::args().skip(1).peekable();
     let done = match arguments.next_if(|word| word == "blocks") {
         Some(_) => vivace::blocks::run(arguments),
-        None => run(begin, arguments).map(|()| ExitCode::SUCCESS),
+        None => run(begin, arguments),
     };
     match done {
         Ok(code) => code,
@@ -32,15 +39,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(begin: Instant, arguments: impl Iterator<Item = String>) -> anyhow::Result<()> {
+fn run(begin: Instant, arguments: impl Iterator<Item = String>) -> anyhow::Result<ExitCode> {
     let line = CommandLine::parse(arguments)?;
     if line.help {
         print!("{}", vivace_config::help());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if line.version {
         println!("vivace, version {} (speaks Tempo {})", app::VERSION, app::TEMPO_VERSION);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let Loaded { config, warnings } = app::configuration(&line)?;
     vivace::telemetry::start(&config.server)?;
@@ -50,7 +57,7 @@ fn run(begin: Instant, arguments: impl Iterator<Item = String>) -> anyhow::Resul
     let target = app::check(&config)?;
     if line.verify {
         println!("the configuration is sound: target {}, {} unknown keys", target.name(), warnings.len());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -58,17 +65,20 @@ fn run(begin: Instant, arguments: impl Iterator<Item = String>) -> anyhow::Resul
         .thread_name("vivace")
         .build()
         .context("threads")?;
-    runtime.block_on(serve(config, begin))
+    // A log that was not opened may hold what has to be uploaded.
+    let unopened = if target.has(Role::Ingester) { ExitCode::from(NOT_UPLOADED) } else { ExitCode::SUCCESS };
+    runtime.block_on(serve(config, begin, unopened))
 }
 
-async fn serve(config: Config, begin: Instant) -> anyhow::Result<()> {
+/// Serves until it is told to stop; `unopened` is the answer where that was before it began.
+async fn serve(config: Config, begin: Instant, unopened: ExitCode) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let target = config.target().to_owned();
     let app = tokio::select! {
         app = App::start(config) => app?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(unopened),
+        _ = interrupt.recv() => return Ok(unopened),
     };
     let took = begin.elapsed().as_millis() as u64;
     tracing::info!(version = app::VERSION, target, http = %app.http(), grpc = %app.grpc(), took_ms = took, "ready");
@@ -80,7 +90,7 @@ async fn serve(config: Config, begin: Instant) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         () = app.ended() => tracing::info!("stopping, as was asked for"),
     }
-    app.stop().await;
+    let is_drained = app.stop().await;
     tracing::info!("stopped");
-    Ok(())
+    Ok(if is_drained { ExitCode::SUCCESS } else { ExitCode::from(NOT_UPLOADED) })
 }

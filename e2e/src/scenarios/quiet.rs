@@ -11,12 +11,12 @@ use crate::progress::Step;
 use crate::stack::{OPERATOR, SAMPLE};
 
 /// The operator's user in the audit log.
-fn user() -> String {
+pub(super) fn user() -> String {
     format!("system:serviceaccount:{OPERATOR}:")
 }
 
 /// The API server's time now. Its own clock is the one that the audit log is written by.
-fn server_time(world: &World<'_>) -> Result<String> {
+pub(super) fn server_time(world: &World<'_>) -> Result<String> {
     // an object that is made for nothing but its creation time, which a dry run has too
     let made = world.stack.kubectl(&["create", "configmap", "clock", "--dry-run=server", "--output=json"])?;
     let made: serde_json::Value = serde_json::from_str(&made)?;

@@ -63,7 +63,8 @@ pub struct TempoStackSpec {
     /// Metrics, traces and dashboards of the stack itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,
-    /// What becomes of the ingesters' volumes when the stack is deleted or scaled in; they are kept where nothing is said.
+    /// What becomes of the ingesters' volumes when the stack is deleted or scaled in; they are kept where nothing is said, and
+    /// where it was not seen that everything on them was uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetentionPolicy>,
     /// Homes of the write-ahead log: 1 is the ingester's volume, more is object storage.
@@ -91,7 +92,7 @@ pub struct TempoStackSpec {
     pub size: Option<Size>,
     /// Object storage for blocks.
     pub storage: Storage,
-    /// Storage class of the ingesters' volumes.
+    /// Storage class of the ingesters' volumes. Another one replaces them one by one, each after everything on it was uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_class_name: Option<String>,
     /// Size of each ingester's volume.

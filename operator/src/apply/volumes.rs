@@ -6,17 +6,12 @@ use std::cmp::Ordering;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
 use super::{Applied, text};
-use crate::{
-    api::Quantity,
-    compare::FIELD_MANAGER,
-    kind::Kind,
-    names::{INSTANCE, Identity, MANAGED_BY},
-};
+use crate::{api::Quantity, compare::FIELD_MANAGER, kind::Kind, names::Identity};
 
 /// A template of claims, and what those that it made shall be.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +31,12 @@ enum Change<'a> {
 
 /// Asks for larger volumes where a StatefulSet wants them. One that cannot grow is a failure with what the API server
 /// says. Answers what is not done: a volume that is larger than wanted stays as it is.
-pub(crate) async fn grow(client: &Client, identity: &Identity, applied: &mut Applied) -> Vec<String> {
+pub(crate) async fn grow(
+    client: &Client,
+    identity: &Identity,
+    found: &[PersistentVolumeClaim],
+    applied: &mut Applied,
+) -> Vec<String> {
     let mut left = Vec::new();
     let sets = applied.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
     let wanted: Vec<Wanted> = sets.flat_map(|((_, name), object)| templates(name, object)).collect();
@@ -44,15 +44,7 @@ pub(crate) async fn grow(client: &Client, identity: &Identity, applied: &mut App
         return left;
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &identity.namespace);
-    let selector = format!("{INSTANCE}={},{}={}", identity.name, MANAGED_BY.0, MANAGED_BY.1);
-    let found = match claims.list(&ListParams::default().labels(&selector)).await {
-        Ok(found) => found.items,
-        Err(error) => {
-            applied.failures.push(format!("PersistentVolumeClaims: {}", text(&error)));
-            return left;
-        }
-    };
-    for claim in &found {
+    for claim in found {
         let name = claim.name_any();
         let size = match change(claim, &wanted) {
             None => continue,

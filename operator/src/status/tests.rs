@@ -36,6 +36,17 @@ fn derived(
     pods: &[Pod],
     second: i64,
 ) -> TempoStackStatus {
+    amid(&Progress::default(), (old, verdict), objects, pods, second)
+}
+
+/// As `derived`, while something takes more than one reconcile.
+fn amid(
+    progress: &Progress,
+    (old, verdict): (&TempoStackStatus, &Verdict),
+    objects: &BTreeMap<(Kind, String), Value>,
+    pods: &[Pod],
+    second: i64,
+) -> TempoStackStatus {
     let identity = identity();
     let evidence = Evidence {
         identity: &identity,
@@ -44,6 +55,7 @@ fn derived(
         warnings: &[],
         objects,
         pods,
+        progress,
     };
     derive(old, &evidence, Timestamp::from_second(second).expect("a time"))
 }
@@ -153,4 +165,69 @@ fn nothing_changes_while_nothing_changes_and_times_move_only_with_their_conditio
         found.expect("the condition is listed").last_transition_time.0.as_second()
     };
     assert_eq!((second("Ready"), second("Pending"), second("Failed")), (9, 9, 5));
+}
+
+/// The reason and message of the condition, which are those of `Reconciling`, too.
+fn said(progress: &Progress, objects: &BTreeMap<(Kind, String), Value>, pods: &[Pod]) -> (String, String) {
+    let old = TempoStackStatus::default();
+    let status = amid(progress, (&old, &Verdict::Done), objects, pods, 5);
+    let condition = active(&status.conditions).expect("one condition is true");
+    assert_eq!(condition.type_, "Pending");
+    let reconciling = status.conditions.iter().find(|condition| condition.type_ == "Reconciling");
+    let reconciling = reconciling.expect("it is not over");
+    assert_eq!((&reconciling.reason, &reconciling.message), (&condition.reason, &condition.message));
+    (condition.reason.clone(), condition.message.clone())
+}
+
+#[test]
+fn a_roll_out_says_where_it_is_and_who_waits() {
+    let progress = Progress {
+        under_way: Some((Role::Ingester, "vivace:2".to_owned())),
+        waiting: vec![Role::Distributor],
+        ..Progress::default()
+    };
+    let (reason, message) = said(&progress, &objects(2, 1), &[]);
+    assert_eq!(reason, "RollingOut");
+    assert!(message.starts_with("ingester goes to vivace:2, then distributor; waiting for "), "{message}");
+}
+
+#[test]
+fn a_roll_out_that_halts_names_the_component_and_the_pod_and_why() {
+    let progress = Progress {
+        under_way: Some((Role::Ingester, "vivace:2".to_owned())),
+        waiting: vec![Role::Distributor],
+        ..Progress::default()
+    };
+    let crashes = json!({"phase": "Running", "containerStatuses": [{
+        "name": "tempo", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+        "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}},
+    }]});
+    let pods = [pod(Role::Ingester, &crashes)];
+    let (reason, message) = said(&progress, &objects(2, 1), &pods);
+    assert_eq!(reason, "RolloutHalted");
+    let expected = "the roll-out halted at ingester, which goes to vivace:2: ingester-0 CrashLoopBackOff, then distributor";
+    assert!(message.starts_with(expected), "{message}");
+
+    let progress =
+        Progress { under_way: Some((Role::Querier, "vivace:2".to_owned())), ..Progress::default() };
+    let mut objects = objects(2, 2);
+    let querier = objects.get_mut(&(Kind::Deployment, identity().role(Role::Querier))).expect("a querier");
+    querier["status"]["readyReplicas"] = json!(1);
+    querier["status"]["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "m"}]);
+    let (reason, message) = said(&progress, &objects, &[]);
+    assert_eq!(reason, "RolloutHalted");
+    assert!(message.contains("querier") && message.contains("ProgressDeadlineExceeded: m"), "{message}");
+}
+
+#[test]
+fn a_stack_is_not_ready_while_ingesters_leave_or_components_wait_though_all_pods_are() {
+    let leaving = Progress { ingesters: Some("ingester 3 leaves".to_owned()), ..Progress::default() };
+    assert_eq!(
+        said(&leaving, &objects(2, 2), &[]),
+        ("LeavingIngesters".to_owned(), "ingester 3 leaves".to_owned())
+    );
+    let waiting = Progress { waiting: vec![Role::Distributor], ..Progress::default() };
+    let (reason, message) = said(&waiting, &objects(2, 2), &[]);
+    assert_eq!(reason, "RolloutHalted");
+    assert!(message.contains("distributor"), "{message}");
 }

@@ -89,6 +89,21 @@ async fn spans_over_http_are_acknowledged_in_the_format_they_came_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stops_tells_whether_all_that_it_held_is_uploaded() {
+    let yaml = "server: {graceful_shutdown_timeout: 1s}";
+    for is_away in [false, true] {
+        let process = Process::start(yaml).await;
+        assert_eq!(process.export(&[PROTOBUF], two_traces()).await.code, 200);
+        if is_away {
+            let blocks = process.dir.path().join("blocks");
+            let _ = std::fs::remove_dir_all(&blocks);
+            std::fs::write(&blocks, "no directory").expect("a file in its place");
+        }
+        assert_eq!(process.app.stop().await, !is_away);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_valid_spans_of_a_request_are_taken_and_the_others_counted() {
     let process = Process::start("").await;
     let wrong = Span { span_id: Bytes::from_static(b"abc"), ..span(1, 1) };
