@@ -119,6 +119,7 @@ pub(crate) async fn write(
         if live.autoscaled.contains(&key) {
             yield_replicas(&mut desired, found);
         }
+        yield_service_name(&mut desired, found);
         let label = format!("{} {}", desired.kind.as_str(), desired.name);
         let answer = if let Some(found) = found {
             keep(client, identity, &desired, found, &mut applied.changes).await
@@ -167,6 +168,17 @@ fn yield_replicas(desired: &mut Desired, live: Option<&Value>) {
     if let Some(found) = found.filter(|_| desired.may_be_scaled) {
         desired.object["spec"]["replicas"] = found.clone();
     }
+}
+
+/// A StatefulSet of Grafana's operator names no Service, and the name cannot be changed. Nothing of a stack depends on
+/// it, so the one that is there stays, and with it the StatefulSet.
+fn yield_service_name(desired: &mut Desired, live: Option<&Value>) {
+    let Some(live) = live.filter(|_| desired.kind == Kind::StatefulSet) else { return };
+    let Some(spec) = desired.object["spec"].as_object_mut() else { return };
+    match live.pointer("/spec/serviceName") {
+        Some(found) => spec.insert("serviceName".to_owned(), found.clone()),
+        None => spec.remove("serviceName"),
+    };
 }
 
 fn api(client: &Client, identity: &Identity, kind: Kind) -> Api<DynamicObject> {
@@ -225,7 +237,7 @@ fn is_immutable(error: &WriteError) -> bool {
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
-/// recorded as ours, and only there.
+/// recorded as ours, and only there: records go after that, since the API server lets no object be without any.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -238,13 +250,14 @@ async fn overwrite(
             object["data"][key] = Value::Null;
         }
     }
-    let mut answer = merge_patch(client, identity, desired, &object).await?;
+    merge_patch(client, identity, desired, &object).await?;
+    let mut answer = server_side_apply(client, identity, desired).await?;
     for _ in 0..RECORD_ATTEMPTS {
         let Some(kept) = records_to_keep(&answer, is_new_to_us(live)) else { break };
         let version = &answer["metadata"]["resourceVersion"];
         let records = json!({"metadata": {"managedFields": kept, "resourceVersion": version}});
         match merge_patch(client, identity, desired, &records).await {
-            Ok(_) => break,
+            Ok(trimmed) => return Ok(trimmed),
             // A controller wrote its status meanwhile.
             Err(WriteError::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_conflict()) =>
             {
@@ -254,7 +267,7 @@ async fn overwrite(
             Err(error) => return Err(error),
         }
     }
-    server_side_apply(client, identity, desired).await
+    Ok(answer)
 }
 
 async fn merge_patch(
@@ -381,6 +394,26 @@ mod tests {
             };
             yield_replicas(&mut desired, Some(&live));
             assert_eq!(desired.object["spec"]["replicas"], count);
+        }
+    }
+
+    #[test]
+    fn a_statefulset_that_is_there_keeps_its_service_since_that_cannot_be_changed() {
+        for (live, kept) in [
+            (json!({"spec": {}}), Value::Null),
+            (json!({"spec": {"serviceName": ""}}), json!("")),
+            (json!({"spec": {"serviceName": "theirs"}}), json!("theirs")),
+        ] {
+            let mut desired = Desired {
+                kind: Kind::StatefulSet,
+                name: "i".to_owned(),
+                object: json!({"spec": {"serviceName": "ours"}}),
+                may_be_scaled: false,
+            };
+            yield_service_name(&mut desired, None);
+            assert_eq!(desired.object["spec"]["serviceName"], "ours");
+            yield_service_name(&mut desired, Some(&live));
+            assert_eq!(desired.object["spec"].get("serviceName").cloned().unwrap_or_default(), kept);
         }
     }
 }
