@@ -1,9 +1,11 @@
 //! Scenarios on the cluster: what a user does to a `TempoStack` and what can happen to it, one after the other on the same stack.
 //! Each has a time limit; a scenario that fails does not stop the next.
 
+mod gitops;
 mod healing;
 mod kinds;
 mod lifecycle;
+mod migration;
 mod quiet;
 
 use std::time::{Duration, Instant};
@@ -65,7 +67,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 18] = [
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -110,6 +112,11 @@ const SCENARIOS: [Scenario; 16] = [
         seconds: 180,
         run: kinds::monolithic,
     },
+    Scenario {
+        name: "manifests: what was applied does not differ from what is there, whoever looks",
+        seconds: 180,
+        run: gitops::no_difference,
+    },
     Scenario { name: "idle: the operator writes nothing beside its lease", seconds: 900, run: quiet::idle },
     Scenario { name: "an operator restart changes nothing", seconds: 120, run: quiet::restart },
     Scenario {
@@ -118,6 +125,11 @@ const SCENARIOS: [Scenario; 16] = [
         run: quiet::unmanaged,
     },
     Scenario { name: "delete: nothing is left but the volumes", seconds: 180, run: lifecycle::delete },
+    Scenario {
+        name: "migration: a stack of Grafana's operator is taken over by the guide's commands, and given back",
+        seconds: 420,
+        run: migration::migrate,
+    },
 ];
 
 /// Bring the cluster up, run the chosen scenarios, and take our own cluster down when all went well.
