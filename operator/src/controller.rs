@@ -86,13 +86,17 @@ pub(crate) async fn run(
         metrics,
         failures: Mutex::new(HashMap::new()),
     });
-    let stacks = run_kind::<TempoStack>(Arc::clone(&context), stop.clone()).boxed();
-    let monolithic = run_kind::<TempoMonolithic>(context, stop).boxed();
-    join_all([stacks, monolithic]).await;
+    let places = context.platform.scope.places();
+    let all = places.into_iter().flat_map(|place| {
+        let stacks = run_kind::<TempoStack>(Arc::clone(&context), place.clone(), stop.clone()).boxed();
+        [stacks, run_kind::<TempoMonolithic>(Arc::clone(&context), place, stop.clone()).boxed()]
+    });
+    join_all(all).await;
 }
 
-async fn run_kind<K: Managed>(context: Arc<Context>, stop: CancellationToken) {
-    watches::controller::<K>(&context.client, &context.platform)
+/// In a namespace, or everywhere.
+async fn run_kind<K: Managed>(context: Arc<Context>, place: Option<String>, stop: CancellationToken) {
+    watches::controller::<K>(&context.client, &context.platform, place.as_deref())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile::<K>, backoff::<K>, context)
         .for_each(|_| std::future::ready(()))

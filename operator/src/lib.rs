@@ -12,6 +12,7 @@ mod dereference;
 mod facts;
 #[cfg(test)]
 mod fixture;
+mod gather;
 mod generate;
 mod kind;
 mod managed;
@@ -24,10 +25,12 @@ mod recorded;
 mod references;
 mod role;
 mod run;
+mod scope;
 mod server;
 mod status;
 mod validate;
 
+pub use gather::{Options as GatherOptions, gather};
 pub use generate::{Options as GenerateOptions, generate};
 pub use run::{Options as RunOptions, PlatformOptions, run};
 
