@@ -1,8 +1,10 @@
 //! Scenarios on the cluster: what a user does to a `TempoStack` and what can happen to it, one after the other on the same stack.
 //! Each has a time limit; a scenario that fails does not stop the next.
 
+mod gather;
 mod gitops;
 mod healing;
+mod installed;
 mod kinds;
 mod lifecycle;
 mod migration;
@@ -67,7 +69,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 18] = [
+const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -117,6 +119,21 @@ const SCENARIOS: [Scenario; 18] = [
         seconds: 180,
         run: gitops::no_difference,
     },
+    Scenario {
+        name: "must-gather: everything is there, and nothing that a Secret holds",
+        seconds: 120,
+        run: gather::gather,
+    },
+    Scenario {
+        name: "namespaced: with Roles in one namespace the operator does the same there, and nothing elsewhere",
+        seconds: 180,
+        run: installed::namespaced,
+    },
+    Scenario {
+        name: "two operators: one leads, and the other takes over",
+        seconds: 120,
+        run: installed::two,
+    },
     Scenario { name: "idle: the operator writes nothing beside its lease", seconds: 900, run: quiet::idle },
     Scenario { name: "an operator restart changes nothing", seconds: 120, run: quiet::restart },
     Scenario {
@@ -149,7 +166,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
         world.stack.kubectl(&["delete", "tempostack", "--all", "--ignore-not-found", "--timeout=60s"])?;
     }
     let mut good = true;
-    for scenario in &SCENARIOS {
+    for scenario in SCENARIOS {
         let chosen =
             options.only.is_empty() || options.only.iter().any(|word| scenario.name.contains(word.as_str()));
         if chosen {

@@ -23,11 +23,13 @@ pub(crate) const SAMPLE: &str = "sample";
 /// Traces are looked for in at most so many results.
 const SEARCH_LIMIT: usize = 5_000;
 
-/// A `TempoStack` on a cluster.
+/// A `TempoStack` or `TempoMonolithic` on a cluster.
 #[derive(Debug)]
 pub(crate) struct Stack<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
-    name: &'static str,
+    /// As kubectl calls it.
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
 }
 
 /// Ask again until it succeeds; when the time is over, the last error is the answer.
@@ -47,7 +49,7 @@ pub(crate) fn wait<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Re
 impl<'a> Stack<'a> {
     /// MinIO with an empty bucket, and the operator with its CRDs.
     pub(crate) fn prepare(cluster: &'a Cluster<'a>) -> Result<Self> {
-        let stack = Self { cluster, name: SAMPLE };
+        let stack = Self { cluster, kind: "tempostack", name: SAMPLE };
         if cluster.kubectl(&["get", "namespace", NAMESPACE]).is_err() {
             cluster.kubectl(&["create", "namespace", NAMESPACE])?;
         }
@@ -56,13 +58,13 @@ impl<'a> Stack<'a> {
         stack.kubectl(&["rollout", "status", "deployment/minio", "--timeout=90s"])?;
         stack.make_bucket("tempo")?;
         step.done("bucket tempo");
-        stack.install_operator()?;
+        stack.install_operator(&[])?;
         Ok(stack)
     }
 
     /// Another stack in the same namespace.
-    pub(crate) fn named(&self, name: &'static str) -> Self {
-        Self { cluster: self.cluster, name }
+    pub(crate) fn other(&self, kind: &'static str, name: &'static str) -> Self {
+        Self { cluster: self.cluster, kind, name }
     }
 
     /// A bucket in MinIO, unless it is there.
@@ -71,13 +73,16 @@ impl<'a> Stack<'a> {
         wait(Duration::from_secs(20), "making the bucket", || self.s3("PUT", &path)).map(drop)
     }
 
-    pub(crate) fn install_operator(&self) -> Result<()> {
+    /// The chart with our images, and with these values besides.
+    pub(crate) fn install_operator(&self, values: &[&str]) -> Result<()> {
         let step = Step::start("installing the chart vivace-operator");
         let chart = self.cluster.home.repository.join("charts/vivace-operator").display().to_string();
         let image = "image.repository=vivace.local/vivace-operator,image.tag=e2e,workloadImage.repository=vivace.local/vivace,workloadImage.tag=e2e";
         let place =
             ["--namespace", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s", "--set", image];
-        self.cluster.helm(&[&["upgrade", "--install", OPERATOR, &chart], &place[..]].concat())?;
+        let mut words = [&["upgrade", "--install", OPERATOR, &chart], &place[..]].concat();
+        words.extend(values.iter().flat_map(|value| ["--set", *value]));
+        self.cluster.helm(&words)?;
         step.done("");
         Ok(())
     }
@@ -110,13 +115,13 @@ impl<'a> Stack<'a> {
     /// Merge a change into the stack's spec.
     pub(crate) fn patch(&self, spec: &Value) -> Result<()> {
         let patch = serde_json::json!({ "spec": spec }).to_string();
-        self.kubectl(&["patch", "tempostack", self.name, "--type=merge", "--patch", &patch]).map(drop)
+        self.kubectl(&["patch", self.kind, self.name, "--type=merge", "--patch", &patch]).map(drop)
     }
 
-    /// The `TempoStack` as it is now.
+    /// The resource as it is now.
     pub(crate) fn resource(&self) -> Result<Value> {
-        let found = self.cluster.list(&["--namespace", NAMESPACE, "tempostack", self.name])?;
-        found.into_iter().next().context("no TempoStack")
+        let found = self.cluster.list(&["--namespace", NAMESPACE, self.kind, self.name])?;
+        found.into_iter().next().with_context(|| format!("no {} {}", self.kind, self.name))
     }
 
     /// A condition that is true for the present generation, with its message.
@@ -174,7 +179,11 @@ impl<'a> Stack<'a> {
 
     /// The port of a component's Service on this machine.
     pub(crate) fn forward(&self, component: &str, port: u16, local: Option<u16>) -> Result<Forward> {
-        self.cluster.forward(NAMESPACE, &format!("tempo-{}-{component}", self.name), port, local)
+        let service = match self.kind {
+            "tempomonolithic" => format!("tempo-{}", self.name),
+            _ => format!("tempo-{}-{component}", self.name),
+        };
+        self.cluster.forward(NAMESPACE, &service, port, local)
     }
 
     /// Send fresh traces through the distributor; every one is acknowledged when this returns.

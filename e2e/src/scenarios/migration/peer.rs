@@ -11,32 +11,40 @@ use crate::progress::output;
 use crate::scenarios::text;
 use crate::stack::{NAMESPACE, Stack};
 
-/// The recorded case.
-const CASE: &str = "data/operator-objects/objects/ts-minimal";
-/// Its resource.
-pub(super) const NAME: &str = "t1";
-/// Its bucket.
+/// A recorded case, and the resource in it.
+#[derive(Debug)]
+pub(super) struct Case {
+    folder: &'static str,
+    /// As kubectl calls it.
+    pub(super) kind: &'static str,
+    pub(super) name: &'static str,
+}
+
+/// One of each kind.
+pub(super) const CASES: [Case; 2] = [
+    Case { folder: "ts-minimal", kind: "tempostack", name: "t1" },
+    Case { folder: "tm-pv", kind: "tempomonolithic", name: "mono" },
+];
+/// The bucket of the first.
 pub(super) const BUCKET: &str = "spans";
 /// Under which name the operator's fields are recorded: that of its program.
 pub(super) const MANAGER: &str = "manager";
 /// The workloads' image.
 const IMAGE: &str = "vivace.local/vivace:e2e";
-/// What it left behind when a gateway was switched off: it never prunes ConfigMaps.
-pub(super) const LEFTOVER: &str = "tempo-t1-gateway";
-/// A ConfigMap of a user's, with the labels of the stack.
-pub(super) const BYSTANDER: &str = "of-a-user";
-
-/// The recorded objects, as they would stand on this cluster.
+/// A resource and its recorded objects, as they would stand on this cluster.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct Peer<'a> {
+    pub(super) stack: Stack<'a>,
     /// As the operator writes them.
     pub(super) objects: Vec<Value>,
 }
 
-impl Peer {
+impl<'a> Peer<'a> {
     /// The resource with the defaults that the peer's webhook writes into it, its Secret, and then the objects.
-    pub(super) fn install(stack: &Stack<'_>) -> Result<Self> {
-        let part = |file: &str| stack.cluster.home.part(&format!("{CASE}/{file}"));
+    pub(super) fn install(stack: Stack<'a>, case: &Case) -> Result<Self> {
+        let part = |file: &str| {
+            stack.cluster.home.part(&format!("data/operator-objects/objects/{}/{file}", case.folder))
+        };
         let mut given = documents(&fs::read_to_string(part("in.yaml"))?)?;
         given.retain(|object| object["kind"] == "Secret");
         given.extend(documents(&fs::read_to_string(part("cr.yaml"))?)?);
@@ -53,8 +61,8 @@ impl Peer {
         let uid = text(&resource, "/metadata/uid").to_owned();
         stack.kubectl(&[
             "patch",
-            "tempostack",
-            NAME,
+            case.kind,
+            case.name,
             "--subresource=status",
             "--type=merge",
             &format!("--field-manager={MANAGER}"),
@@ -66,32 +74,41 @@ impl Peer {
             }})
             .to_string(),
         ])?;
-        let mut peer = Self { objects: recorded(&fs::read_to_string(part("owned.yaml"))?, &uid)? };
-        let authority = Authority::make()?;
+        let mut peer =
+            Self { stack, objects: recorded(&fs::read_to_string(part("owned.yaml"))?, case, &uid)? };
+        let authority = Authority::make(case)?;
         for object in &mut peer.objects {
             authority.fill(object)?;
         }
-        let config_map = |name: &str, owners: &Value| {
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"rbac.yaml": "roles: []\n"}, "metadata": {
-                "name": name, "namespace": NAMESPACE, "ownerReferences": owners, "labels": peer.objects[0]["metadata"]["labels"],
-            }})
+        let meta = &peer.objects[0]["metadata"];
+        let config_map = |name: String, owners: &Value| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"rbac.yaml": "roles: []\n"},
+                "metadata": {"name": name, "ownerReferences": owners, "labels": meta["labels"]}})
         };
-        let left = [
-            config_map(LEFTOVER, &peer.objects[0]["metadata"]["ownerReferences"]),
-            config_map(BYSTANDER, &json!([])),
-        ];
+        let left =
+            [config_map(peer.leftover(), &meta["ownerReferences"]), config_map(peer.bystander(), &json!([]))];
         let all: Vec<Value> = peer.objects.iter().chain(&left).cloned().collect();
         let manager = format!("--field-manager={MANAGER}");
-        stack.kubectl_with(&["create", &manager, "--filename"], &list(&all))?;
+        peer.stack.kubectl_with(&["create", &manager, "--filename"], &list(&all))?;
         Ok(peer)
     }
 
+    /// What the operator left behind when a gateway was switched off: it never prunes ConfigMaps.
+    pub(super) fn leftover(&self) -> String {
+        format!("tempo-{}-gateway", self.stack.name)
+    }
+
+    /// A ConfigMap of a user's, with the labels of the stack.
+    pub(super) fn bystander(&self) -> String {
+        format!("of-a-user-{}", self.stack.name)
+    }
+
     /// Writes the objects again, as the operator does when it finds others' values in them. Certificates that are valid it leaves.
-    pub(super) fn write(&self, stack: &Stack<'_>) -> Result<()> {
+    pub(super) fn write(&self) -> Result<()> {
         let all: Vec<Value> =
             self.objects.iter().filter(|o| o["kind"] != "Secret" && !is_bundle(o)).cloned().collect();
         let manager = format!("--field-manager={MANAGER}");
-        stack.kubectl_with(&["replace", &manager, "--filename"], &list(&all)).map(drop)
+        self.stack.kubectl_with(&["replace", &manager, "--filename"], &list(&all)).map(drop)
     }
 }
 
@@ -110,29 +127,29 @@ fn documents(text: &str) -> Result<Vec<Value>> {
 }
 
 /// What the recording replaced by placeholders is put back.
-fn recorded(text: &str, uid: &str) -> Result<Vec<Value>> {
+fn recorded(text: &str, case: &Case, uid: &str) -> Result<Vec<Value>> {
     let text = text
-        .replace("ts-minimal", NAMESPACE)
+        .replace(case.folder, NAMESPACE)
         .replace("objects.storage.svc:9000", "minio:9000")
         .replace("<default image tempo>", IMAGE)
         .replace("<uid>", uid)
         .replace("<hash>", "recorded")
-        .replace("<issuer>", ISSUER)
+        .replace("<issuer>", &issuer(case))
         .replace("<time>", "2026-11-01T00:00:00Z");
     let mut objects = documents(&text)?;
-    for spec in
-        objects.iter_mut().filter_map(|object| object.pointer_mut("/spec/template/spec/securityContext"))
-    {
+    for spec in objects.iter_mut().filter_map(|object| object.pointer_mut("/spec/template/spec")) {
         // Tempo's image does that by itself
-        spec["runAsUser"] = json!(10001);
-        spec["runAsGroup"] = json!(10001);
+        spec["securityContext"]["runAsUser"] = json!(10001);
+        spec["securityContext"]["runAsGroup"] = json!(10001);
     }
-    ensure!(objects.len() > 30, "only {} recorded objects", objects.len());
+    ensure!(objects.len() > 6, "only {} recorded objects", objects.len());
     Ok(objects)
 }
 
 /// The peer names its authorities so: namespace, Secret, time.
-const ISSUER: &str = "vivace-e2e_tempo-t1-signing-ca@1793491200";
+fn issuer(case: &Case) -> String {
+    format!("{NAMESPACE}_tempo-{}-signing-ca@1793491200", case.name)
+}
 
 /// An authority for the certificates that the recording left out.
 struct Authority {
@@ -140,11 +157,12 @@ struct Authority {
 }
 
 impl Authority {
-    fn make() -> Result<Self> {
+    fn make(case: &Case) -> Result<Self> {
         let authority = Self { folder: tempfile::tempdir()? };
         authority.openssl(&format!(
-            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 1095 -subj /CN={ISSUER} \
-             -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign"
+            "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 1095 -subj /CN={} \
+             -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign",
+            issuer(case)
         ))?;
         Ok(authority)
     }
