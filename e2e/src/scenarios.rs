@@ -130,6 +130,11 @@ const SCENARIOS: &[Scenario] = &[
         run: installed::namespaced,
     },
     Scenario {
+        name: "rendered: the single manifest and the kustomize base are accepted, with the same objects",
+        seconds: 60,
+        run: installed::rendered,
+    },
+    Scenario {
         name: "two operators: one leads, and the other takes over",
         seconds: 120,
         run: installed::two,

@@ -48,6 +48,26 @@ fn in_one_namespace(world: &World<'_>) -> Result<String> {
     Ok("healed, rolled and found with Roles in one namespace; another is left alone".to_owned())
 }
 
+/// What people install from without helm, as the API server sees it.
+pub(super) fn rendered(world: &mut World<'_>) -> Result<String> {
+    let cluster = world.stack.cluster;
+    let at = |path: &str| cluster.home.repository.join(path).display().to_string();
+    let dry = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--output=name"];
+    let single =
+        cluster.kubectl(&[&dry[..], &["--filename", &at("deploy/vivace-operator.yaml")]].concat())?;
+    let base = cluster.kubectl(&[&dry[..], &["--kustomize", &at("deploy/kustomize")]].concat())?;
+    let sorted = |names: &str| {
+        let mut names: Vec<String> = names.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    ensure!(sorted(&single) == sorted(&base), "{single}\nis not\n{base}");
+    for wanted in ["deployment.apps/", "clusterrole.rbac.authorization.k8s.io/", "namespace/"] {
+        ensure!(single.contains(&format!("{wanted}{OPERATOR}")), "no {wanted}{OPERATOR} in {single}");
+    }
+    Ok(format!("{} objects are accepted", single.lines().count()))
+}
+
 /// Of two, one leads; when it goes the other takes over.
 pub(super) fn two(world: &mut World<'_>) -> Result<String> {
     let outcome = takes_over(world)?;
