@@ -151,6 +151,8 @@ pub(super) fn object(mut object: Value, known: &Known) -> Value {
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
     }
+    // before anything takes a value apart, and again when the structure has shown what was written in another way
+    scrub(&mut object, known);
     for section in ["data", "stringData", "binaryData"] {
         let Some(values) = object.get_mut(section).and_then(Value::as_object_mut) else { continue };
         for (key, value) in values {
@@ -245,7 +247,7 @@ fn scrub(value: &mut Value, known: &Known) {
 
 /// A log, or another text without a structure.
 pub(super) fn log(text: &str, known: &Known) -> String {
-    known.scrub(&words(text))
+    words(&known.scrub(text))
 }
 
 /// `secret_key=…`, `"password": "…"`, `Bearer …`, `https://user:password@host` and private keys, wherever they stand.
