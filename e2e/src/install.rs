@@ -219,6 +219,11 @@ fn namespaced(home: &Home) -> Result<String> {
     for object in &objects {
         ensure!(object["metadata"]["namespace"].is_string(), "{} is in no namespace", kind(object));
     }
+    for role in objects.iter().filter(|object| kind(object) == "Role") {
+        let useless =
+            role["rules"].as_array().into_iter().flatten().find(|rule| bundle::is_of_the_cluster(rule));
+        ensure!(useless.is_none(), "a Role grants nothing with {useless:?}: it belongs to clusterRules");
+    }
     for namespace in ["team-a", "team-b"] {
         for wanted in ["Role", "RoleBinding"] {
             let there = |o: &&Value| kind(o) == wanted && o["metadata"]["namespace"] == namespace;

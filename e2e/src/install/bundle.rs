@@ -143,12 +143,14 @@ fn service_version(objects: &[Value], version: &str, examples: &Value) -> Result
 }
 
 /// What is in no namespace: OLM grants it for the cluster whatever is served.
-fn is_of_the_cluster(rule: &Value) -> bool {
+pub(super) fn is_of_the_cluster(rule: &Value) -> bool {
     let has = |field: &str, words: &[&str]| {
         rule[field].as_array().into_iter().flatten().filter_map(Value::as_str).any(|one| words.contains(&one))
     };
-    has("resources", &["clusterroles", "tokenreviews", "subjectaccessreviews", "endpointslices", "nodes"])
-        || has("apiGroups", &["config.openshift.io"])
+    has(
+        "resources",
+        &["clusterroles", "tokenreviews", "subjectaccessreviews", "endpointslices", "nodes", "namespaces"],
+    ) || has("apiGroups", &["config.openshift.io"])
 }
 
 fn cluster_rules(objects: &[Value]) -> Result<Vec<Value>> {
