@@ -237,7 +237,8 @@ fn is_immutable(error: &WriteError) -> bool {
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
-/// recorded as ours, and only there: records go after that, since the API server lets no object be without any.
+/// recorded as ours, and only there. Records go after that, too: the API server lets no object be without any, so that
+/// those of another operator can stay until there is one of ours.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -250,10 +251,26 @@ async fn overwrite(
             object["data"][key] = Value::Null;
         }
     }
-    merge_patch(client, identity, desired, &object).await?;
-    let mut answer = server_side_apply(client, identity, desired).await?;
+    let answer = merge_patch(client, identity, desired, &object).await?;
+    let was_new_to_us = is_new_to_us(live);
+    if was_new_to_us {
+        // while the next reconcile would still see that it is
+        trim(client, identity, desired, answer, true).await?;
+    }
+    let answer = server_side_apply(client, identity, desired).await?;
+    trim(client, identity, desired, answer, was_new_to_us).await
+}
+
+/// Takes records away that are not to stay (`records_to_keep`), while others may be writing.
+async fn trim(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    mut answer: Value,
+    was_new_to_us: bool,
+) -> Result<Value, WriteError> {
     for _ in 0..RECORD_ATTEMPTS {
-        let Some(kept) = records_to_keep(&answer, is_new_to_us(live)) else { break };
+        let Some(kept) = records_to_keep(&answer, was_new_to_us) else { break };
         let version = &answer["metadata"]["resourceVersion"];
         let records = json!({"metadata": {"managedFields": kept, "resourceVersion": version}});
         match merge_patch(client, identity, desired, &records).await {
