@@ -98,7 +98,10 @@ impl Known {
             let Some(encoded) = value.as_str() else { continue };
             let Ok(bytes) = STANDARD.decode(encoded) else { continue };
             self.add(encoded.as_bytes(), SHORTEST);
-            self.add(bytes.trim_ascii(), SHORTEST);
+            // what is no text cannot stand in one, and would match the halves of characters
+            if str::from_utf8(&bytes).is_ok() {
+                self.add(bytes.trim_ascii(), SHORTEST);
+            }
             if bytes.len() > LONGEST_IN_PARTS {
                 continue;
             }

@@ -179,6 +179,16 @@ fn a_value_that_looks_like_something_else_goes_as_a_whole_however_it_is_written(
     assert_eq!(shown["data"]["a.yaml"], format!("note: {REDACTED}\n"));
 }
 
+#[test]
+fn a_secret_that_is_no_text_takes_no_character_apart() {
+    let mut known = Known::default();
+    let bytes = "é".repeat(8).into_bytes();
+    known.learn(&json!({"data": {"key": STANDARD.encode(&bytes[1..bytes.len() - 1])}}));
+    known.prepare().expect("the values can be searched for");
+    let text = format!("{} {}", "é".repeat(20), STANDARD.encode(&bytes[1..bytes.len() - 1]));
+    assert_eq!(log(&text, &known), format!("{} {REDACTED}", "é".repeat(20)));
+}
+
 proptest! {
     #[test]
     fn whatever_the_text_no_secret_of_the_cluster_is_left(
