@@ -154,30 +154,36 @@ pub(super) fn object(mut object: Value, known: &Known) -> Value {
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
     }
+    if is_secret {
+        of_each_value(&mut object, |_, value| size(value));
+    }
     // before anything takes a value apart, and again when the structure has shown what was written in another way
     scrub(&mut object, known);
-    for section in ["data", "stringData", "binaryData"] {
-        let Some(values) = object.get_mut(section).and_then(Value::as_object_mut) else { continue };
-        for (key, value) in values {
-            *value = contents(key, value, is_secret);
-        }
+    if !is_secret {
+        of_each_value(&mut object, file_of);
     }
     below(&mut object, 0);
     scrub(&mut object, known);
     object
 }
 
-/// A value of a Secret or ConfigMap: a size, or a file.
-fn contents(key: &str, value: &Value, is_secret: bool) -> Value {
-    let text = value.as_str().unwrap_or_default();
-    if is_secret {
-        let size = STANDARD.decode(text).map_or(text.len(), |bytes| bytes.len());
-        return format!("<{size} bytes>").into();
+/// Values of a Secret or ConfigMap.
+fn of_each_value(object: &mut Value, show: impl Fn(&str, &str) -> Value) {
+    for section in ["data", "stringData", "binaryData"] {
+        for (key, value) in object.get_mut(section).and_then(Value::as_object_mut).into_iter().flatten() {
+            *value = show(key, value.as_str().unwrap_or_default());
+        }
     }
-    if self::is_secret(key) {
-        return REDACTED.into();
-    }
-    file(text).into()
+}
+
+/// All that is said of what a Secret holds.
+fn size(value: &str) -> Value {
+    let size = STANDARD.decode(value).map_or(value.len(), |bytes| bytes.len());
+    format!("<{size} bytes>").into()
+}
+
+fn file_of(key: &str, text: &str) -> Value {
+    if is_secret(key) { REDACTED.into() } else { file(text).into() }
 }
 
 /// A file of a ConfigMap: by its structure where it has one.
