@@ -128,6 +128,19 @@ impl<'a> Cluster<'a> {
         output(helm.args(arguments))
     }
 
+    /// A script that uses kubectl and helm, run in the clone; it ends at the first command that fails.
+    pub(crate) fn shell(&self, script: &str) -> Result<String> {
+        let folder = self.home.scratch().join("helm");
+        let mut bash = self.program("bash");
+        bash.current_dir(&self.home.repository);
+        if !self.is_own() {
+            let path = format!("{}:{}", self.home.bin().display(), env::var("PATH").unwrap_or_default());
+            bash.env("PATH", path);
+        }
+        bash.env("HELM_CACHE_HOME", &folder).env("HELM_CONFIG_HOME", &folder).env("HELM_DATA_HOME", &folder);
+        output(bash.args(["-euo", "pipefail", "-c", script]))
+    }
+
     /// The items of `kubectl get WHAT -o json`.
     pub(crate) fn list(&self, arguments: &[&str]) -> Result<Vec<Value>> {
         let text = self.kubectl(&[&["get", "-o", "json"], arguments].concat())?;

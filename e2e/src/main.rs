@@ -14,6 +14,7 @@ mod golden;
 mod heir;
 mod home;
 mod http;
+mod install;
 mod otlp;
 mod ports;
 mod progress;
@@ -67,6 +68,8 @@ enum Command {
     Crash(crash::Options),
     /// Send what a server must refuse, and fill its disk
     BadInput,
+    /// Write what is rendered from the chart: deploy/ with the single manifest, the kustomize base and the OLM bundle
+    Render(install::Options),
     /// The scenarios on the cluster
     Scenarios(scenarios::Options),
     /// Measure one server: accepted spans per second, latencies, memory, lag
@@ -96,6 +99,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Faults(options) => faults::run(&home, &options, &mut report)?,
         Command::Crash(options) => crash::run(&home, &options, &mut report)?,
         Command::BadInput => bad_input::run(&home, &mut report)?,
+        Command::Render(options) => install::render(&home, &options, &mut report)?,
         Command::Scenarios(options) => scenarios::run(&home, &options, &mut report)?,
         Command::Bench(options) => bench::run(&home, &options)?,
     }

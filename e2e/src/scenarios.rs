@@ -1,9 +1,13 @@
 //! Scenarios on the cluster: what a user does to a `TempoStack` and what can happen to it, one after the other on the same stack.
 //! Each has a time limit; a scenario that fails does not stop the next.
 
+mod gather;
+mod gitops;
 mod healing;
+mod installed;
 mod kinds;
 mod lifecycle;
+mod migration;
 mod quiet;
 mod rollout;
 
@@ -66,7 +70,7 @@ struct Scenario {
     run: fn(&mut World<'_>) -> Result<String>,
 }
 
-const SCENARIOS: [Scenario; 22] = [
+const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "create: a TempoStack becomes Ready with all its pods",
         seconds: 180,
@@ -133,6 +137,31 @@ const SCENARIOS: [Scenario; 22] = [
     },
     Scenario { name: "roll-out: pods are told the zone of their node", seconds: 90, run: rollout::zones },
     Scenario { name: "roll-out: an autoscaler wins, ours or theirs", seconds: 120, run: rollout::autoscaler },
+    Scenario {
+        name: "manifests: what was applied does not differ from what is there, whoever looks",
+        seconds: 180,
+        run: gitops::no_difference,
+    },
+    Scenario {
+        name: "must-gather: everything is there, and nothing that a Secret holds",
+        seconds: 120,
+        run: gather::gather,
+    },
+    Scenario {
+        name: "namespaced: with Roles in one namespace the operator does the same there, and nothing elsewhere",
+        seconds: 180,
+        run: installed::namespaced,
+    },
+    Scenario {
+        name: "rendered: the single manifest and the kustomize base are accepted, with the same objects",
+        seconds: 60,
+        run: installed::rendered,
+    },
+    Scenario {
+        name: "two operators: one leads, and the other takes over",
+        seconds: 120,
+        run: installed::two,
+    },
     Scenario { name: "idle: the operator writes nothing beside its lease", seconds: 900, run: quiet::idle },
     Scenario { name: "an operator restart changes nothing", seconds: 120, run: quiet::restart },
     Scenario {
@@ -141,6 +170,11 @@ const SCENARIOS: [Scenario; 22] = [
         run: quiet::unmanaged,
     },
     Scenario { name: "delete: nothing is left but the volumes", seconds: 180, run: lifecycle::delete },
+    Scenario {
+        name: "migration: a stack of Grafana's operator is taken over by the guide's commands, and given back",
+        seconds: 420,
+        run: migration::migrate,
+    },
 ];
 
 /// Bring the cluster up, run the chosen scenarios, and take our own cluster down when all went well.
@@ -160,7 +194,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
         world.stack.kubectl(&["delete", "tempostack", "--all", "--ignore-not-found", "--timeout=60s"])?;
     }
     let mut good = true;
-    for scenario in &SCENARIOS {
+    for scenario in SCENARIOS {
         let chosen =
             options.only.is_empty() || options.only.iter().any(|word| scenario.name.contains(word.as_str()));
         if chosen {

@@ -23,10 +23,13 @@ pub(crate) const SAMPLE: &str = "sample";
 /// Traces are looked for in at most so many results.
 const SEARCH_LIMIT: usize = 5_000;
 
-/// The sample on a cluster.
+/// A `TempoStack` or `TempoMonolithic` on a cluster.
 #[derive(Debug)]
 pub(crate) struct Stack<'a> {
     pub(crate) cluster: &'a Cluster<'a>,
+    /// As kubectl calls it.
+    pub(crate) kind: &'static str,
+    pub(crate) name: &'static str,
 }
 
 /// Ask again until it succeeds; when the time is over, the last error is the answer.
@@ -46,26 +49,40 @@ pub(crate) fn wait<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Re
 impl<'a> Stack<'a> {
     /// MinIO with an empty bucket, and the operator with its CRDs.
     pub(crate) fn prepare(cluster: &'a Cluster<'a>) -> Result<Self> {
-        let stack = Self { cluster };
+        let stack = Self { cluster, kind: "tempostack", name: SAMPLE };
         if cluster.kubectl(&["get", "namespace", NAMESPACE]).is_err() {
             cluster.kubectl(&["create", "namespace", NAMESPACE])?;
         }
         let step = Step::start("starting MinIO");
         stack.apply("samples/minio.yaml")?;
         stack.kubectl(&["rollout", "status", "deployment/minio", "--timeout=90s"])?;
-        wait(Duration::from_secs(20), "making the bucket", || stack.s3("PUT", "/tempo"))?;
+        stack.make_bucket("tempo")?;
         step.done("bucket tempo");
-        stack.install_operator()?;
+        stack.install_operator(&[])?;
         Ok(stack)
     }
 
-    fn install_operator(&self) -> Result<()> {
+    /// Another stack in the same namespace.
+    pub(crate) fn other(&self, kind: &'static str, name: &'static str) -> Self {
+        Self { cluster: self.cluster, kind, name }
+    }
+
+    /// A bucket in MinIO, unless it is there.
+    pub(crate) fn make_bucket(&self, name: &str) -> Result<()> {
+        let path = format!("/{name}");
+        wait(Duration::from_secs(20), "making the bucket", || self.s3("PUT", &path)).map(drop)
+    }
+
+    /// The chart with our images, and with these values besides.
+    pub(crate) fn install_operator(&self, values: &[&str]) -> Result<()> {
         let step = Step::start("installing the chart vivace-operator");
         let chart = self.cluster.home.repository.join("charts/vivace-operator").display().to_string();
         let image = "image.repository=vivace.local/vivace-operator,image.tag=e2e,workloadImage.repository=vivace.local/vivace,workloadImage.tag=e2e";
         let place =
             ["--namespace", OPERATOR, "--create-namespace", "--wait", "--timeout", "120s", "--set", image];
-        self.cluster.helm(&[&["upgrade", "--install", OPERATOR, &chart], &place[..]].concat())?;
+        let mut words = [&["upgrade", "--install", OPERATOR, &chart], &place[..]].concat();
+        words.extend(values.iter().flat_map(|value| ["--set", *value]));
+        self.cluster.helm(&words)?;
         step.done("");
         Ok(())
     }
@@ -81,23 +98,30 @@ impl<'a> Stack<'a> {
         self.cluster.kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
     }
 
-    /// Objects of a kind that belong to the sample, as JSON.
+    /// kubectl in the sample's namespace, with the name of a file that holds these objects as the last argument.
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], objects: &Value) -> Result<String> {
+        let file = tempfile::NamedTempFile::with_suffix(".json")?;
+        fs::write(file.path(), objects.to_string())?;
+        self.kubectl(&[arguments, &[&file.path().display().to_string()]].concat())
+    }
+
+    /// Objects of a kind that belong to the stack, as JSON.
     pub(crate) fn objects(&self, kind: &str) -> Result<Vec<Value>> {
         let selector =
-            format!("app.kubernetes.io/instance={SAMPLE},app.kubernetes.io/managed-by=tempo-operator");
+            format!("app.kubernetes.io/instance={},app.kubernetes.io/managed-by=tempo-operator", self.name);
         self.cluster.list(&["--namespace", NAMESPACE, kind, "--selector", &selector])
     }
 
-    /// Merge a change into the sample's spec.
+    /// Merge a change into the stack's spec.
     pub(crate) fn patch(&self, spec: &Value) -> Result<()> {
         let patch = serde_json::json!({ "spec": spec }).to_string();
-        self.kubectl(&["patch", "tempostack", SAMPLE, "--type=merge", "--patch", &patch]).map(drop)
+        self.kubectl(&["patch", self.kind, self.name, "--type=merge", "--patch", &patch]).map(drop)
     }
 
-    /// The `TempoStack` as it is now.
+    /// The resource as it is now.
     pub(crate) fn resource(&self) -> Result<Value> {
-        let found = self.cluster.list(&["--namespace", NAMESPACE, "tempostack", SAMPLE])?;
-        found.into_iter().next().context("no TempoStack")
+        let found = self.cluster.list(&["--namespace", NAMESPACE, self.kind, self.name])?;
+        found.into_iter().next().with_context(|| format!("no {} {}", self.kind, self.name))
     }
 
     /// A condition that is true for the present generation, with its message.
@@ -123,7 +147,8 @@ impl<'a> Stack<'a> {
 
     /// Wait until it is Ready, showing the pods; return how long it took.
     pub(crate) fn wait_ready(&self, limit: Duration) -> Result<Duration> {
-        let (began, mut step) = (Instant::now(), Step::start("waiting until TempoStack sample is Ready"));
+        let (began, mut step) =
+            (Instant::now(), Step::start(format!("waiting until TempoStack {} is Ready", self.name)));
         let outcome = wait(limit, "Ready", || {
             step.note(&self.pods_in_words().unwrap_or_default());
             self.condition("Ready")
@@ -137,7 +162,7 @@ impl<'a> Stack<'a> {
         Ok(took)
     }
 
-    /// Pods of the sample.
+    /// Pods of the stack.
     pub(crate) fn pods(&self) -> Result<Vec<Value>> {
         self.objects("pods")
     }
@@ -154,7 +179,11 @@ impl<'a> Stack<'a> {
 
     /// The port of a component's Service on this machine.
     pub(crate) fn forward(&self, component: &str, port: u16, local: Option<u16>) -> Result<Forward> {
-        self.cluster.forward(NAMESPACE, &format!("tempo-{SAMPLE}-{component}"), port, local)
+        let service = match self.kind {
+            "tempomonolithic" => format!("tempo-{}", self.name),
+            _ => format!("tempo-{}-{component}", self.name),
+        };
+        self.cluster.forward(NAMESPACE, &service, port, local)
     }
 
     /// Send fresh traces through the distributor; every one is acknowledged when this returns.
@@ -206,8 +235,8 @@ impl<'a> Stack<'a> {
     /// Have every ingester write blocks of what it holds. Only who shows a certificate of the stack may ask for that.
     pub(crate) fn flush(&self) -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let secret = format!("tempo-{SAMPLE}-ingester-mtls");
-        let bundle = format!("tempo-{SAMPLE}-ca-bundle");
+        let secret = format!("tempo-{}-ingester-mtls", self.name);
+        let bundle = format!("tempo-{}-ca-bundle", self.name);
         let file = |name: &str, kind: &str, object: &str, template: &str| -> Result<String> {
             let template = format!("--output=go-template={template}");
             let text = self.cluster.kubectl(&["--namespace", NAMESPACE, "get", kind, object, &template])?;
@@ -218,7 +247,7 @@ impl<'a> Stack<'a> {
         let cert = file("tls.crt", "secret", &secret, r#"{{index .data "tls.crt" | base64decode}}"#)?;
         let key = file("tls.key", "secret", &secret, r#"{{index .data "tls.key" | base64decode}}"#)?;
         let ca = file("ca.crt", "configmap", &bundle, r#"{{index .data "service-ca.crt"}}"#)?;
-        let host = format!("tempo-{SAMPLE}-ingester.{NAMESPACE}.svc");
+        let host = format!("tempo-{}-ingester.{NAMESPACE}.svc", self.name);
         for pod in self
             .pods()?
             .iter()

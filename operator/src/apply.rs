@@ -171,6 +171,17 @@ fn yield_replicas(desired: &mut Desired, live: Option<&Value>, is_autoscaled: bo
     }
 }
 
+/// A StatefulSet of Grafana's operator names no Service, and the name cannot be changed. Nothing of a stack depends on
+/// it, so the one that is there stays, and with it the StatefulSet.
+pub(crate) fn yield_service_name(desired: &mut Desired, live: Option<&Value>) {
+    let Some(live) = live.filter(|_| desired.kind == Kind::StatefulSet) else { return };
+    let Some(spec) = desired.object["spec"].as_object_mut() else { return };
+    match live.pointer("/spec/serviceName") {
+        Some(found) => spec.insert("serviceName".to_owned(), found.clone()),
+        None => spec.remove("serviceName"),
+    };
+}
+
 fn api(client: &Client, identity: &Identity, kind: Kind) -> Api<DynamicObject> {
     if kind.is_cluster_wide() {
         return Api::all_with(client.clone(), &kind.api_resource());
@@ -227,7 +238,8 @@ fn is_immutable(error: &WriteError) -> bool {
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
-/// recorded as ours, and only there.
+/// recorded as ours, and only there. Records go after that, too: the API server lets no object be without any, so that
+/// those of another operator can stay until there is one of ours.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -240,13 +252,30 @@ async fn overwrite(
             object["data"][key] = Value::Null;
         }
     }
-    let mut answer = merge_patch(client, identity, desired, &object).await?;
+    let answer = merge_patch(client, identity, desired, &object).await?;
+    let was_new_to_us = is_new_to_us(live);
+    if was_new_to_us {
+        // while the next reconcile would still see that it is
+        trim(client, identity, desired, answer, true).await?;
+    }
+    let answer = server_side_apply(client, identity, desired).await?;
+    trim(client, identity, desired, answer, was_new_to_us).await
+}
+
+/// Takes records away that are not to stay (`records_to_keep`), while others may be writing.
+async fn trim(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    mut answer: Value,
+    was_new_to_us: bool,
+) -> Result<Value, WriteError> {
     for _ in 0..RECORD_ATTEMPTS {
-        let Some(kept) = records_to_keep(&answer, is_new_to_us(live)) else { break };
+        let Some(kept) = records_to_keep(&answer, was_new_to_us) else { break };
         let version = &answer["metadata"]["resourceVersion"];
         let records = json!({"metadata": {"managedFields": kept, "resourceVersion": version}});
         match merge_patch(client, identity, desired, &records).await {
-            Ok(_) => break,
+            Ok(trimmed) => return Ok(trimmed),
             // A controller wrote its status meanwhile.
             Err(WriteError::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_conflict()) =>
             {
@@ -256,7 +285,7 @@ async fn overwrite(
             Err(error) => return Err(error),
         }
     }
-    server_side_apply(client, identity, desired).await
+    Ok(answer)
 }
 
 async fn merge_patch(
@@ -389,6 +418,26 @@ mod tests {
             let mut desired = Desired { kind, name, object: object.clone(), may_be_scaled };
             yield_replicas(&mut desired, Some(live), is_autoscaled);
             assert_eq!(desired.object["spec"]["replicas"], count);
+        }
+    }
+
+    #[test]
+    fn a_statefulset_that_is_there_keeps_its_service_since_that_cannot_be_changed() {
+        for (live, kept) in [
+            (json!({"spec": {}}), Value::Null),
+            (json!({"spec": {"serviceName": ""}}), json!("")),
+            (json!({"spec": {"serviceName": "theirs"}}), json!("theirs")),
+        ] {
+            let mut desired = Desired {
+                kind: Kind::StatefulSet,
+                name: "i".to_owned(),
+                object: json!({"spec": {"serviceName": "ours"}}),
+                may_be_scaled: false,
+            };
+            yield_service_name(&mut desired, None);
+            assert_eq!(desired.object["spec"]["serviceName"], "ours");
+            yield_service_name(&mut desired, Some(&live));
+            assert_eq!(desired.object["spec"].get("serviceName").cloned().unwrap_or_default(), kept);
         }
     }
 }

@@ -38,7 +38,7 @@ use self::certificates::Certificates;
 use crate::{
     kind::Kind,
     names::Identity,
-    platform::Feature,
+    platform::{Feature, Platform},
     role::Role,
     validate::{Common, Home, Monolith, ReplicaRule, Stack},
 };
@@ -202,6 +202,21 @@ impl Prepared {
     /// Whether some of it lives outside of namespaces.
     pub(crate) fn is_cluster_wide(&self) -> bool {
         !(self.cluster_roles.is_empty() && self.cluster_role_bindings.is_empty())
+    }
+
+    /// Leaves out what lives outside of namespaces where the operator serves single ones. Answers what is left out.
+    pub(crate) fn keep_within(&mut self, platform: &Platform) -> Option<String> {
+        if platform.scope.is_cluster_wide() || !self.is_cluster_wide() {
+            return None;
+        }
+        self.cluster_role_bindings.clear();
+        let roles = std::mem::take(&mut self.cluster_roles);
+        let names: Vec<String> = roles.into_iter().filter_map(|role| role.metadata.name).collect();
+        Some(format!(
+            "ClusterRole and ClusterRoleBinding {} are not made, the operator serves single namespaces \
+             (WATCH_NAMESPACE); `vivace-operator generate` prints them for who may",
+            names.join(", ")
+        ))
     }
 
     /// The objects in the order in which they are applied. Taking the struct apart without `..` makes it impossible

@@ -155,7 +155,7 @@ pub(crate) fn is_new_to_us(live: &Value) -> bool {
     our_fields(live).is_none()
 }
 
-/// The records of who set what that are to stay after a merge patch of ours, or `None` when all of them are.
+/// The records of who set what that are to stay after a merge patch and an apply of ours, or `None` when all of them are.
 ///
 /// Our own record of the merge patch goes, since what it holds could not be given up by a later apply. When the
 /// object was someone else's before, their records go too, but for those of subresources (status, scale).

@@ -83,7 +83,11 @@ pub(crate) async fn run(
     instance: String,
     stop: CancellationToken,
 ) {
-    let zones = zones::run(client.clone(), instance.clone(), stop.clone()).boxed();
+    // Nodes are in no namespace.
+    let zones = platform
+        .scope
+        .is_cluster_wide()
+        .then(|| zones::run(client.clone(), instance.clone(), stop.clone()).boxed());
     let context = Arc::new(Context {
         events: events::Events::new(client.clone(), instance),
         client,
@@ -92,13 +96,17 @@ pub(crate) async fn run(
         metrics,
         failures: Mutex::new(HashMap::new()),
     });
-    let stacks = run_kind::<TempoStack>(Arc::clone(&context), stop.clone()).boxed();
-    let monolithic = run_kind::<TempoMonolithic>(context, stop).boxed();
-    join_all([stacks, monolithic, zones]).await;
+    let places = context.platform.scope.places();
+    let all = places.into_iter().flat_map(|place| {
+        let stacks = run_kind::<TempoStack>(Arc::clone(&context), place.clone(), stop.clone()).boxed();
+        [stacks, run_kind::<TempoMonolithic>(Arc::clone(&context), place, stop.clone()).boxed()]
+    });
+    join_all(all.chain(zones)).await;
 }
 
-async fn run_kind<K: Managed>(context: Arc<Context>, stop: CancellationToken) {
-    watches::controller::<K>(&context.client, &context.platform)
+/// In a namespace, or everywhere.
+async fn run_kind<K: Managed>(context: Arc<Context>, place: Option<String>, stop: CancellationToken) {
+    watches::controller::<K>(&context.client, &context.platform, place.as_deref())
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile::<K>, backoff::<K>, context)
         .for_each(|_| std::future::ready(()))
@@ -207,13 +215,17 @@ async fn write(
     applied: &mut Applied,
 ) -> Progress {
     let certificates = prepared.certificates.clone();
-    let objects = match prepared.into_ordered() {
+    let mut objects = match prepared.into_ordered() {
         Ok(objects) => objects,
         Err(error) => {
             applied.failures.push(format!("cannot write the objects: {error}"));
             return Progress::default();
         }
     };
+    for desired in &mut objects {
+        let found = live.objects.get(&(desired.kind, desired.name.clone()));
+        apply::yield_service_name(desired, found);
+    }
     let Planned { before, objects, after, progress } = rollout::plan(identity, objects, live);
     let mut failure = acts::carry_out(client, identity, &before, &mut applied.changes).await.err();
     if failure.is_none() {

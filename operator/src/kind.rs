@@ -100,6 +100,7 @@ impl Kind {
         match self {
             // There only with OpenShift's Cloud Credential Operator, and only wanted with a role for it.
             Self::CredentialsRequest => platform.role_arn.is_some(),
+            Self::ClusterRole | Self::ClusterRoleBinding => platform.scope.is_cluster_wide(),
             kind => kind.needs().is_none_or(|feature| platform.has(feature)),
         }
     }

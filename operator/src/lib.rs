@@ -12,6 +12,7 @@ mod dereference;
 mod facts;
 #[cfg(test)]
 mod fixture;
+mod gather;
 mod generate;
 mod kind;
 mod managed;
@@ -25,11 +26,13 @@ mod references;
 mod role;
 mod rollout;
 mod run;
+mod scope;
 mod server;
 mod status;
 mod trouble;
 mod validate;
 
+pub use gather::{Options as GatherOptions, gather};
 pub use generate::{Options as GenerateOptions, generate};
 pub use run::{Options as RunOptions, PlatformOptions, run};
 

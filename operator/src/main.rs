@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use vivace_operator::{GenerateOptions, RunOptions, api, generate, print, run};
+use vivace_operator::{GatherOptions, GenerateOptions, RunOptions, api, gather, generate, print, run};
 
 /// Runs TempoStack resources: deploys, scales and heals the tracing workloads.
 #[derive(Debug, Parser)]
@@ -42,6 +42,8 @@ enum Command {
     },
     /// Print the objects of a stack without touching a cluster.
     Generate(GenerateOptions),
+    /// Collect the state of the operator and its stacks, with secrets left out, for somebody who cannot look at the cluster.
+    MustGather(GatherOptions),
     /// Wait until a file is there and holds something, then print it. For pods that wait for their zone.
     AwaitFile {
         /// The file.
@@ -56,18 +58,22 @@ fn main() -> anyhow::Result<()> {
     match arguments.command {
         Command::Run(options) => {
             log(&arguments.log_level, arguments.log_format)?;
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .context("cannot start the runtime")?
-                .block_on(run(options))
+            runtime()?.block_on(run(options))
+        }
+        Command::MustGather(options) => {
+            log(&arguments.log_level, arguments.log_format)?;
+            runtime()?.block_on(gather(options))
         }
         Command::Crds { output, check } => crds(output.as_deref(), check),
         Command::Generate(options) => generate(options),
         Command::AwaitFile { path } => await_file(&path),
         Command::Version => Ok(print(concat!("vivace-operator ", env!("CARGO_PKG_VERSION"), "\n"))?),
     }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().context("cannot start the runtime")
 }
 
 /// Looks once a second: the kubelet writes the file anew, under the same name.

@@ -49,6 +49,11 @@ pub(crate) trait Observed: Clone + Debug + Default + PartialEq + Serialize + Sen
     fn conditions(&self) -> &[Condition];
 }
 
+fn within(mut prepared: Prepared, mut warnings: Vec<String>, platform: &Platform) -> (Prepared, Vec<String>) {
+    warnings.extend(prepared.keep_within(platform));
+    (prepared, warnings)
+}
+
 impl Managed for TempoStack {
     type Status = TempoStackStatus;
     const OWNER: Owner = Owner::TempoStack;
@@ -71,7 +76,7 @@ impl Managed for TempoStack {
 
     fn prepare(&self, facts: &Facts, platform: &Platform) -> Result<(Prepared, Vec<String>), Invalid> {
         let stack = validate::validate(self, facts, platform)?;
-        Ok((build::build(&stack), stack.common.warnings))
+        Ok(within(build::build(&stack), stack.common.warnings, platform))
     }
 
     fn derive(old: &Self::Status, evidence: &Evidence<'_>, now: Timestamp) -> Self::Status {
@@ -101,7 +106,7 @@ impl Managed for TempoMonolithic {
 
     fn prepare(&self, facts: &Facts, platform: &Platform) -> Result<(Prepared, Vec<String>), Invalid> {
         let monolith = validate::validate_monolithic(self, facts, platform)?;
-        Ok((build::build_monolithic(&monolith), monolith.common.warnings))
+        Ok(within(build::build_monolithic(&monolith), monolith.common.warnings, platform))
     }
 
     fn derive(old: &Self::Status, evidence: &Evidence<'_>, now: Timestamp) -> Self::Status {
@@ -118,5 +123,28 @@ impl Observed for TempoStackStatus {
 impl Observed for TempoMonolithicStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture::{facts, openshift, resource},
+        kind::Kind,
+    };
+
+    #[test]
+    fn an_operator_of_single_namespaces_makes_nothing_outside_of_them_and_says_so() {
+        let spec = "  template: {gateway: {enabled: true}}\n  \
+                    tenants: {mode: openshift, authentication: [{tenantName: dev, tenantId: d1}]}";
+        let single = Platform { scope: "prod,test".parse().expect("two namespaces"), ..openshift() };
+        for (platform, made) in [(openshift(), true), (single, false)] {
+            let (prepared, unserved) = resource(spec).prepare(&facts(), &platform).expect("it is sound");
+            let said =
+                unserved.iter().any(|text| text.contains("ClusterRoleBinding tempo-shop-gateway-prod"));
+            assert_eq!((prepared.is_cluster_wide(), said), (made, !made), "{unserved:?}");
+            assert_eq!((Kind::ClusterRole.is_on(&platform), Kind::Role.is_on(&platform)), (made, true));
+        }
     }
 }

@@ -163,4 +163,26 @@ mod tests {
         metrics.forget(Owner::TempoStack, "ns", "s");
         assert!(!metrics.text().expect("metrics are text").contains(line));
     }
+
+    #[test]
+    fn the_dashboard_asks_for_metrics_that_there_are() {
+        let metrics = Metrics::new();
+        // families without values are not shown
+        metrics.status(Owner::TempoStack, "ns", "s", &[]);
+        metrics.status(Owner::TempoMonolithic, "ns", "m", &[]);
+        metrics.reconciled(Outcome::Success, Duration::ZERO);
+        metrics.wrote(&Changes { created: vec!["Service x".to_owned()], ..Changes::default() });
+        let page = metrics.text().expect("metrics are text");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/vivace-operator/dashboards/operator.json");
+        let board = std::fs::read_to_string(path).expect("the dashboard is there");
+        let words = board.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let ours = ["vivace_operator_", "tempostack_", "tempomonolithic_"];
+        let names: Vec<&str> =
+            words.filter(|word| ours.iter().any(|prefix| word.starts_with(prefix))).collect();
+        assert!(names.len() > 6, "{names:?}");
+        for name in names {
+            let mut families = ["_total", "_bucket", ""].iter().filter_map(|end| name.strip_suffix(end));
+            assert!(families.any(|family| page.contains(&format!("# TYPE {family} "))), "{name}");
+        }
+    }
 }

@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::{EnvVar, PodSecurityContext};
 
 pub(crate) use tls::{TlsProfile, TlsVersion};
 
+use crate::scope::Scope;
+
 /// What may be there or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Feature {
@@ -136,6 +138,8 @@ pub(crate) struct Images {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Platform {
     pub(crate) distribution: Distribution,
+    /// The namespaces that are served.
+    pub(crate) scope: Scope,
     pub(crate) features: BTreeSet<Feature>,
     pub(crate) images: Images,
     pub(crate) tls: TlsProfile,
@@ -169,6 +173,7 @@ impl Platform {
         features.retain(|feature| !gates.off.contains(feature));
         Self {
             distribution,
+            scope: Scope::default(),
             features,
             images,
             tls: TlsProfile::modern(),

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -25,6 +26,8 @@ use crate::{
 
 /// Seconds that a lease holds without renewal, and seconds before that at which it is renewed.
 const LEASE: (u64, u64) = (30, 10);
+/// How often who waits for the lease looks whether it is free.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What `run` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,6 +105,10 @@ pub struct PlatformOptions {
     /// Domain of the cluster's Services.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// Namespaces to serve, `team-a,team-b`; all without it. With it nothing is needed that Roles in these namespaces
+    /// and the lease's do not grant.
+    #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
+    watch_namespace: String,
     /// Role for credentials from OpenShift's Cloud Credential Operator.
     #[arg(long, env = "ROLEARN")]
     role_arn: Option<String>,
@@ -134,6 +141,7 @@ impl PlatformOptions {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         platform.base_domain = some(&self.openshift_base_domain);
         platform.role_arn = some(&self.role_arn);
+        platform.scope = self.watch_namespace.parse()?;
         platform.cluster_domain.clone_from(&self.cluster_domain);
         platform.proxy = PROXY_VARIABLES
             .into_iter()
@@ -220,25 +228,7 @@ async fn lead(
         control(client).await;
         return Ok(());
     }
-    let (duration, grace) = LEASE;
-    let manager = LeaseManagerBuilder::new(client.clone(), &options.lease_name)
-        .with_namespace(&options.lease_namespace)
-        .with_identity(&options.instance)
-        .with_field_manager("vivace-operator")
-        .with_duration(duration)
-        .with_grace(grace)
-        .build()
-        .await
-        .context("cannot set up the lease")?;
-    let (mut lease, keeper) = manager.watch().await;
-    let held = tokio::select! {
-        held = lease.wait_for(|held| *held) => held.map(|_| ()),
-        () = stop.cancelled() => Ok(()),
-    };
-    held.context("the lease is no longer tried for")?;
-    if stop.is_cancelled() {
-        return release(lease, keeper).await;
-    }
+    let Some((lease, keeper)) = acquire(options, &client, stop).await? else { return Ok(()) };
     tracing::info!(lease = options.lease_name, "leading");
     metrics.leading(true);
     let mut watched = lease.clone();
@@ -251,14 +241,77 @@ async fn lead(
     }
     metrics.leading(false);
     drop(watched);
-    release(lease, keeper).await
+    release((lease, keeper)).await
+}
+
+/// Whether the lease is held, and the task that keeps it.
+type Held = (
+    tokio::sync::watch::Receiver<bool>,
+    tokio::task::JoinHandle<kube_lease_manager::Result<kube_lease_manager::LeaseManager>>,
+);
+
+/// Tries for the lease until it is held; nothing when told to stop. Who waits within the manager sleeps until the lease
+/// would run out, and does not see that it was given back: so it is asked anew. An error is one at the first try; later
+/// on the API server may be away for a while.
+async fn acquire(
+    options: &Options,
+    client: &Client,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Held>> {
+    let mut asked = false;
+    while !stop.is_cancelled() {
+        match attempt(options, client, stop).await {
+            Ok(Some(held)) => return Ok(Some(held)),
+            Ok(None) => {}
+            Err(error) if asked => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    lease = options.lease_name,
+                    "cannot try for the lease"
+                );
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        asked = true;
+    }
+    Ok(None)
+}
+
+async fn attempt(
+    options: &Options,
+    client: &Client,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Held>> {
+    let (duration, grace) = LEASE;
+    let manager = LeaseManagerBuilder::new(client.clone(), &options.lease_name)
+        .with_namespace(&options.lease_namespace)
+        .with_identity(&options.instance)
+        .with_field_manager("vivace-operator")
+        .with_duration(duration)
+        .with_grace(grace)
+        .build()
+        .await
+        .context("cannot set up the lease")?;
+    let (mut lease, keeper) = manager.watch().await;
+    let held = tokio::select! {
+        held = lease.wait_for(|held| *held) => Some(held.map(|_| ())),
+        () = tokio::time::sleep(LOOK) => None,
+        () = stop.cancelled() => None,
+    };
+    let Some(held) = held else {
+        release((lease, keeper)).await?;
+        return Ok(None);
+    };
+    held.context("the lease is no longer tried for")?;
+    Ok(Some((lease, keeper)))
 }
 
 /// Gives the lease back, so that the next instance need not wait for it to run out.
-async fn release(
-    lease: tokio::sync::watch::Receiver<bool>,
-    keeper: tokio::task::JoinHandle<kube_lease_manager::Result<kube_lease_manager::LeaseManager>>,
-) -> anyhow::Result<()> {
+async fn release((lease, keeper): Held) -> anyhow::Result<()> {
     drop(lease);
     keeper.await.context("the lease's keeper ended badly")?.context("cannot give the lease back")?;
     Ok(())

@@ -45,6 +45,8 @@ fn definition(plain: Value, rules: Vec<Rule>) -> Result<Value, CrdError> {
     let schema = definition
         .pointer_mut("/spec/versions/0/schema/openAPIV3Schema")
         .ok_or_else(|| CrdError::Path("openAPIV3Schema".to_owned()))?;
+    // Without it, kstatus takes a resource that nobody has looked at yet for current.
+    schema["properties"]["status"]["default"] = json!({"observedGeneration": -1});
     for Rule { at, field, rule, message } in rules {
         let place = descend(schema, at).ok_or_else(|| CrdError::Path(at.to_owned()))?;
         let mut entry = json!({"rule": rule, "message": message});
@@ -95,7 +97,13 @@ mod tests {
                 definition["spec"]["names"]["plural"].as_str().expect("a name")
             );
             let made = yaml(&definition).expect("the definition is YAML");
-            for folder in ["crds", "charts/vivace-operator/files/crds"] {
+            for folder in [
+                "crds",
+                "charts/vivace-operator/files/crds",
+                "charts/vivace-operator-crds/files/crds",
+                "deploy/kustomize",
+                "deploy/olm/manifests",
+            ] {
                 let stored = format!("{root}/{folder}/{name}");
                 if std::env::var_os("UPDATE_CRDS").is_some() {
                     std::fs::write(&stored, &made).expect("the folder can be written");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::DynamicObject,
@@ -33,14 +36,22 @@ const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/r
 
 /// A controller that wakes for resources of a kind, their objects and pods, and the Secrets, ConfigMaps and accounts
 /// that they name.
-pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Controller<Root<K>> {
-    let roots: Api<Root<K>> = Api::all(client.clone());
+/// In one place, see `crate::scope`.
+pub(super) fn controller<K: Managed>(
+    client: &Client,
+    platform: &Platform,
+    place: Option<&str>,
+) -> Controller<Root<K>> {
+    let roots: Api<Root<K>> = within(client, place);
     let mut controller = Controller::new(roots, watcher::Config::default())
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
     let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_on(platform)) {
         let resource = kind.api_resource();
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
+        let api: Api<PartialObjectMeta<DynamicObject>> = match place {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
         controller = if kind.is_cluster_wide() {
             controller.watches_with(api, resource, labelled(), |object| {
                 let namespace = object.labels().get(NAMESPACE)?;
@@ -53,21 +64,34 @@ pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Co
     let stores = [(); 3].map(|()| controller.store());
     let [by_secret, by_config_map, by_account] = stores;
     controller
-        .watches(all::<Pod>(client), labelled(), |pod| of_pod::<K>(&pod))
-        .watches(all::<Secret>(client), watcher::Config::default().fields(SECRETS), move |secret| {
+        .watches(all::<Pod>(client, place), labelled(), |pod| of_pod::<K>(&pod))
+        .watches(all::<Secret>(client, place), watcher::Config::default().fields(SECRETS), move |secret| {
             naming(&by_secret, &secret, |names, name| names.secrets.contains(name))
         })
-        .watches(all::<ConfigMap>(client), watcher::Config::default(), move |map| {
+        .watches(all::<ConfigMap>(client, place), watcher::Config::default(), move |map| {
             naming(&by_config_map, &map, |names, name| names.config_maps.contains(name))
         })
-        .watches(all::<ServiceAccount>(client), watcher::Config::default(), move |account| {
+        .watches(all::<ServiceAccount>(client, place), watcher::Config::default(), move |account| {
             naming(&by_account, &account, |names, name| names.service_accounts.contains(name))
         })
 }
 
 /// Objects of a kind, of which the API server sends the metadata alone.
-fn all<K: Resource<DynamicType = ()>>(client: &Client) -> Api<PartialObjectMeta<K>> {
-    Api::all(client.clone())
+fn all<K>(client: &Client, place: Option<&str>) -> Api<PartialObjectMeta<K>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    within(client, place)
+}
+
+fn within<K>(client: &Client, place: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match place {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
 }
 
 /// Of whichever kind the stack is: a reconcile of a name that is not there does nothing.

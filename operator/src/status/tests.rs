@@ -1,3 +1,7 @@
+//! Statuses from evidence.
+
+mod delivery;
+
 use serde_json::json;
 
 use super::*;

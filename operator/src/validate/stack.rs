@@ -151,10 +151,23 @@ fn stack(ground: Ground<'_>, replication_factor: i32) -> Result<Stack, Invalid> 
         network_policies: spec.network_policy.as_ref().and_then(|policy| policy.enabled).unwrap_or(true),
         workloads: ground.workloads,
     };
+    let left = no_zones(&mut stack.common.images, &stack.zones, ground.platform);
+    stack.common.warnings.extend(left);
     let extra = stack.common.extra_config.clone();
     let unknown = extra::check(extra.as_ref(), |extra| config::tempo_yaml(&stack, Some(extra)))?;
     stack.common.warnings.extend(unknown);
     Ok(stack)
+}
+
+/// Who may not read nodes cannot tell pods their zone, so these do not wait for it. Answers what is not done.
+fn no_zones(images: &mut Images, zones: &[Zone], platform: &Platform) -> Option<String> {
+    if zones.is_empty() || platform.scope.is_cluster_wide() {
+        return None;
+    }
+    images.operator.clear();
+    let why = "pods are spread over spec.replicationZones and are not told their zone: \
+               the operator serves single namespaces (WATCH_NAMESPACE) and may not read nodes";
+    Some(why.to_owned())
 }
 
 fn receiver_tls(ground: &Ground<'_>, warnings: &mut Vec<String>) -> Result<Option<ReceiverTls>, Invalid> {
