@@ -181,7 +181,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         image = platform.images.tempo,
         "vivace-operator starts"
     );
-    let platform = discovery::discover(&client, platform, &gates).await;
+    let platform = discovery::discover(&client, platform, &gates)
+        .await
+        .context("cannot find out what the cluster has")?;
     let outcome = lead(&options, client, (platform, rotation), metrics, &stop).await;
     stop.cancel();
     pages.await.context("the pages ended badly")?.context("cannot serve the pages")?;

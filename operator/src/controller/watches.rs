@@ -1,18 +1,26 @@
 //! What wakes a reconcile. Of everything but the resources themselves only the metadata is watched and nothing is kept.
+//!
+//! What was deleted while a watch was not there, nobody tells: the list with which it begins anew does not have it. So every
+//! such list wakes all resources.
 
 use std::time::Duration;
 
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    channel::mpsc::{self, UnboundedSender},
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::DynamicObject,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        Controller, controller,
+        Controller, WatchStreamExt, controller,
         reflector::{ObjectRef, Store},
-        watcher,
+        watcher::{self, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 
 use crate::{
     kind::Kind,
@@ -38,31 +46,63 @@ pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Co
     let mut controller = Controller::new(roots, watcher::Config::default())
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
     let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let (anew, listed_anew) = mpsc::unbounded();
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_on(platform)) {
         let resource = kind.api_resource();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
+        let stream = watched(api, labelled(), anew.clone());
         controller = if kind.is_cluster_wide() {
-            controller.watches_with(api, resource, labelled(), |object| {
+            let root = |object: PartialObjectMeta<DynamicObject>| {
                 let namespace = object.labels().get(NAMESPACE)?;
                 Some(ObjectRef::new(object.labels().get(INSTANCE)?).within(namespace))
-            })
+            };
+            controller.watches_stream_with(stream, root, resource)
         } else {
-            controller.owns_with(api, resource, labelled())
+            controller.owns_stream_with(stream, resource)
         };
     }
     let stores = [(); 3].map(|()| controller.store());
     let [by_secret, by_config_map, by_account] = stores;
+    let any = watcher::Config::default;
+    let secrets = watched(all::<Secret>(client), any().fields(SECRETS), anew.clone());
+    let config_maps = watched(all::<ConfigMap>(client), any(), anew.clone());
+    let accounts = watched(all::<ServiceAccount>(client), any(), anew.clone());
     controller
-        .watches(all::<Pod>(client), labelled(), |pod| of_pod::<K>(&pod))
-        .watches(all::<Secret>(client), watcher::Config::default().fields(SECRETS), move |secret| {
+        .watches_stream(watched(all::<Pod>(client), labelled(), anew), |pod| of_pod::<K>(&pod))
+        .watches_stream(secrets, move |secret| {
             naming(&by_secret, &secret, |names, name| names.secrets.contains(name))
         })
-        .watches(all::<ConfigMap>(client), watcher::Config::default(), move |map| {
+        .watches_stream(config_maps, move |map| {
             naming(&by_config_map, &map, |names, name| names.config_maps.contains(name))
         })
-        .watches(all::<ServiceAccount>(client), watcher::Config::default(), move |account| {
+        .watches_stream(accounts, move |account| {
             naming(&by_account, &account, |names, name| names.service_accounts.contains(name))
         })
+        .reconcile_all_on(listed_anew)
+}
+
+/// Objects as they are changed. Tells when all have been listed anew, but for the first time.
+fn watched<M>(
+    api: Api<M>,
+    config: watcher::Config,
+    anew: UnboundedSender<()>,
+) -> impl Stream<Item = Result<M, watcher::Error>> + Send + 'static
+where
+    M: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let mut was_listed = false;
+    watcher(api, config)
+        .inspect_ok(move |event| {
+            if matches!(event, Event::InitDone) {
+                if was_listed {
+                    // Nobody listens any more once the controller has ended.
+                    let _ = anew.unbounded_send(());
+                }
+                was_listed = true;
+            }
+        })
+        .touched_objects()
+        .boxed()
 }
 
 /// Objects of a kind, of which the API server sends the metadata alone.
