@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::Status,
 };
 use serde_json::{Value, json};
 
@@ -124,7 +125,7 @@ pub(crate) async fn write(
             keep(client, identity, &desired, found, &mut applied.changes).await
         } else {
             applied.changes.created.push(label.clone());
-            server_side_apply(client, identity, &desired).await
+            create(client, identity, &desired).await
         };
         match answer {
             Ok(object) => {
@@ -158,6 +159,22 @@ async fn keep(
     };
     changes.updated.push(format!("{} {} ({place})", desired.kind.as_str(), desired.name));
     update(client, identity, desired, found).await
+}
+
+/// Makes an object. One of ours that somebody took the labels off was not found by them, and is made what it shall be
+/// as any other.
+async fn create(client: &Client, identity: &Identity, desired: &Desired) -> Result<Value, WriteError> {
+    match server_side_apply(client, identity, desired).await {
+        Err(error) if is_invalid(&error) => {
+            let found = api(client, identity, desired.kind).get_opt(&desired.name).await?;
+            let found = found.map(serde_json::to_value).transpose()?;
+            match found.filter(|found| is_owned(found, identity)) {
+                Some(found) => update(client, identity, desired, &found).await,
+                None => Err(error),
+            }
+        }
+        answer => answer,
+    }
 }
 
 /// An autoscaler's number of pods is kept, unless the resource fixes one. It is kept by value: leaving the field out
@@ -202,7 +219,7 @@ async fn update(
         server_side_apply(client, identity, desired).await
     };
     match answer {
-        Err(error) if is_immutable(&error) => replace(client, identity, desired, live).await,
+        Err(error) if is_immutable(desired.kind, &error) => replace(client, identity, desired, live).await,
         // Two ports of one name, for instance, when someone renumbered ours.
         Err(error) if is_invalid(&error) => overwrite(client, identity, desired, live).await,
         answer => answer,
@@ -213,15 +230,20 @@ fn is_invalid(error: &WriteError) -> bool {
     matches!(error, WriteError::Api(error) if matches!(&**error, kube::Error::Api(status) if status.is_invalid()))
 }
 
-/// Whether all that is wrong is that a StatefulSet cannot be changed so: made anew, it would be taken.
-fn is_immutable(error: &WriteError) -> bool {
-    let WriteError::Api(error) = error else { return false };
-    let kube::Error::Api(status) = &**error else { return false };
+fn is_immutable(kind: Kind, error: &WriteError) -> bool {
+    matches!(error, WriteError::Api(error) if matches!(&**error, kube::Error::Api(status) if only_fixed_fields(kind, status)))
+}
+
+/// Whether all that is wrong is that the object cannot be changed so: made anew, it would be taken.
+fn only_fixed_fields(kind: Kind, status: &Status) -> bool {
+    let words = match kind {
+        Kind::StatefulSet => "updates to statefulset spec",
+        Kind::RoleBinding | Kind::ClusterRoleBinding => "cannot change roleRef",
+        _ => return false,
+    };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut messages = causes.map(|cause| cause.message.as_str()).peekable();
-    status.is_invalid()
-        && messages.peek().is_some()
-        && messages.all(|message| message.contains("updates to statefulset spec"))
+    status.is_invalid() && messages.peek().is_some() && messages.all(|message| message.contains(words))
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
@@ -270,19 +292,24 @@ async fn merge_patch(
 }
 
 /// Most of a StatefulSet cannot be changed. Its pods can stay while it is made anew: they are left as orphans, and
-/// taken over by their selector.
+/// taken over by their selector. What a binding is to cannot be changed either; nothing hangs on it.
 async fn replace(
     client: &Client,
     identity: &Identity,
     desired: &Desired,
     live: &Value,
 ) -> Result<Value, WriteError> {
+    let has_pods = desired.kind == Kind::StatefulSet;
+    let propagation = if has_pods { PropagationPolicy::Orphan } else { PropagationPolicy::Background };
     let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Orphan),
+        propagation_policy: Some(propagation),
         preconditions: Some(preconditions(live)),
         ..DeleteParams::default()
     };
     api(client, identity, desired.kind).delete(&desired.name, &params).await?;
+    if !has_pods {
+        return server_side_apply(client, identity, desired).await;
+    }
     // It goes a moment later, and its going is the event by which it is made anew.
     Ok(live.clone())
 }
@@ -314,14 +341,24 @@ async fn prune(
     live: &Live,
     applied: &mut Applied,
 ) {
-    for (key, object) in &live.objects {
-        // What is in no namespace has no owner; it was listed by labels that name this stack and its namespace.
-        let is_ours = key.0.is_cluster_wide() || is_owned(object, identity);
-        if applied.objects.contains_key(key) || !is_ours || is_certificate(certificates, key) {
-            continue;
-        }
+    let unwanted: Vec<_> = unwanted(identity, certificates, live, &applied.objects).collect();
+    for (key, object) in unwanted {
         remove(client, identity, key, object, applied).await;
     }
+}
+
+/// What of the objects that are there is this resource's and no longer wanted.
+fn unwanted<'a>(
+    identity: &Identity,
+    certificates: Option<&Certificates>,
+    live: &'a Live,
+    wanted: &BTreeMap<(Kind, String), Value>,
+) -> impl Iterator<Item = (&'a (Kind, String), &'a Value)> {
+    live.objects.iter().filter(move |(key, object)| {
+        // What is in no namespace has no owner; it was listed by labels that name this stack and its namespace.
+        let is_ours = key.0.is_cluster_wide() || is_owned(object, identity);
+        is_ours && !wanted.contains_key(*key) && !is_certificate(certificates, key)
+    })
 }
 
 async fn remove(
@@ -361,12 +398,57 @@ mod tests {
         }
     }
 
+    /// What there is, each kind once, by this owner.
+    fn live(owner: Option<&str>) -> Live {
+        let labels = identity().common_labels();
+        let owners = owner.map(|uid| json!([{"uid": uid}]));
+        let object = json!({"metadata": {"labels": labels, "ownerReferences": owners}});
+        let one = |kind: Kind| ((kind, "tempo-s-x".to_owned()), object.clone());
+        Live { objects: Kind::ALL.into_iter().map(one).collect(), ..Live::default() }
+    }
+
+    fn removed(live: &Live, certificates: Option<&Certificates>) -> Vec<Kind> {
+        unwanted(&identity(), certificates, live, &BTreeMap::new()).map(|((kind, _), _)| *kind).collect()
+    }
+
     #[test]
-    fn only_what_this_very_resource_owns_counts_as_owned() {
-        let owned = |uid: &str| json!({"metadata": {"ownerReferences": [{"uid": uid}]}});
-        assert!(is_owned(&owned("u1"), &identity()));
-        assert!(!is_owned(&owned("u0"), &identity()));
-        assert!(!is_owned(&json!({"metadata": {"labels": identity().common_labels()}}), &identity()));
+    fn defect_0_what_this_very_resource_does_not_own_is_not_removed_whatever_its_labels_say() {
+        for owner in [None, Some("u0")] {
+            let found = removed(&live(owner), None);
+            assert!(found.iter().all(|kind| kind.is_cluster_wide()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn defect_2_whatever_kind_it_is_what_is_no_longer_wanted_is_removed() {
+        let found = removed(&live(Some("u1")), None);
+        assert_eq!(found, Kind::ALL);
+        for kind in [Kind::ConfigMap, Kind::Secret, Kind::ServiceAccount, Kind::StatefulSet] {
+            assert!(found.contains(&kind), "{}", kind.as_str());
+        }
+        let name = || "tempo-s-x".to_owned();
+        let certificates = Certificates { authority: name(), bundle: name(), leaves: Vec::new() };
+        let found = removed(&live(Some("u1")), Some(&certificates));
+        assert!(!found.contains(&Kind::Secret) && !found.contains(&Kind::ConfigMap));
+    }
+
+    #[test]
+    fn defect_2_a_binding_to_another_role_is_made_anew() {
+        let status = |message: &str| -> Status {
+            let causes = json!([{"field": "roleRef", "message": message, "reason": "FieldValueInvalid"}]);
+            let details = json!({"causes": causes});
+            let status = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "x", "details": details});
+            serde_json::from_value(status).expect("a status")
+        };
+        let role = status("Invalid value: {\"name\":\"a\"}: cannot change roleRef");
+        assert!(
+            only_fixed_fields(Kind::RoleBinding, &role) && only_fixed_fields(Kind::ClusterRoleBinding, &role)
+        );
+        assert!(!only_fixed_fields(Kind::Service, &role));
+        assert!(!only_fixed_fields(Kind::RoleBinding, &status("Required value")));
+        let set =
+            status("Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden");
+        assert!(only_fixed_fields(Kind::StatefulSet, &set) && !only_fixed_fields(Kind::RoleBinding, &set));
     }
 
     #[test]
