@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::home::Home;
 use crate::report::Report;
-use crate::{artifacts, bad_input, conformance, crash, faults, golden, scenarios, stores};
+use crate::{artifacts, bad_input, conformance, crash, faults, golden, reconcile, scenarios, stores};
 
 /// The parts of the whole, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,11 +30,13 @@ pub(crate) enum Part {
     Stores,
     /// What a server must refuse
     BadInput,
+    /// The operator over an API server with faults between the two
+    Reconcile,
     /// On the cluster
     Scenarios,
 }
 
-const ALL: [Part; 10] = [
+const ALL: [Part; 11] = [
     Part::Format,
     Part::Clippy,
     Part::Unit,
@@ -44,6 +46,7 @@ const ALL: [Part; 10] = [
     Part::Faults,
     Part::Stores,
     Part::BadInput,
+    Part::Reconcile,
     Part::Scenarios,
 ];
 
@@ -91,6 +94,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) {
             Part::Crash => crash::run(home, &crash::Options { runs: options.runs }, report),
             Part::Stores => stores::run(home, report),
             Part::BadInput => bad_input::run(home, report),
+            Part::Reconcile => reconcile::run(home, &reconcile::Options::default(), report),
             Part::Scenarios => {
                 scenarios::run(home, &scenarios::Options { only: Vec::new(), idle: options.idle }, report)
             }

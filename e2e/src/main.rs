@@ -17,6 +17,7 @@ mod http;
 mod otlp;
 mod ports;
 mod progress;
+mod reconcile;
 mod report;
 mod roles;
 mod scenarios;
@@ -67,6 +68,8 @@ enum Command {
     Crash(crash::Options),
     /// Send what a server must refuse, and fill its disk
     BadInput,
+    /// The operator over a real API server with seeded faults between the two
+    Reconcile(reconcile::Options),
     /// The scenarios on the cluster
     Scenarios(scenarios::Options),
     /// Measure one server: accepted spans per second, latencies, memory, lag
@@ -96,6 +99,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Faults(options) => faults::run(&home, &options, &mut report)?,
         Command::Crash(options) => crash::run(&home, &options, &mut report)?,
         Command::BadInput => bad_input::run(&home, &mut report)?,
+        Command::Reconcile(options) => reconcile::run(&home, &options, &mut report)?,
         Command::Scenarios(options) => scenarios::run(&home, &options, &mut report)?,
         Command::Bench(options) => bench::run(&home, &options)?,
     }
