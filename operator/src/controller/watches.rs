@@ -1,7 +1,7 @@
 //! What wakes a reconcile. Of everything but the resources themselves only the metadata is watched and nothing is kept.
 //!
 //! What was deleted while a watch was not there, nobody tells: the list with which it begins anew does not have it. So every
-//! such list wakes all resources.
+//! such list wakes all resources. A watch that fails waits for itself alone: kube's controllers would hold up all others.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         Controller, WatchStreamExt, controller,
-        reflector::{ObjectRef, Store},
+        reflector::{self, ObjectRef, Store},
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -36,14 +37,18 @@ type Root<K> = DeserializeGuard<K>;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Resources of a kind reconciled at one time.
 const CONCURRENCY: u16 = 8;
+/// The first and the longest wait of a watch after an error: an API server that is back shall be noticed soon.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 /// Secrets that no resource can name are many in some clusters.
 const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1";
 
 /// A controller that wakes for resources of a kind, their objects and pods, and the Secrets, ConfigMaps and accounts
 /// that they name.
 pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Controller<Root<K>> {
-    let roots: Api<Root<K>> = Api::all(client.clone());
-    let mut controller = Controller::new(roots, watcher::Config::default())
+    let (reader, writer) = reflector::store();
+    let roots = watcher(Api::<Root<K>>::all(client.clone()), watcher::Config::default());
+    let roots = patient(roots).reflect(writer).touched_objects();
+    let mut controller = Controller::for_stream(without_errors(roots), reader)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
     let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let (anew, listed_anew) = mpsc::unbounded();
@@ -55,6 +60,13 @@ pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Co
             let root = |object: PartialObjectMeta<DynamicObject>| {
                 let namespace = object.labels().get(NAMESPACE)?;
                 Some(ObjectRef::new(object.labels().get(INSTANCE)?).within(namespace))
+            };
+            controller.watches_stream_with(stream, root, resource)
+        } else if kind == Kind::Secret {
+            // cert-manager's have no owner.
+            let root = |secret: PartialObjectMeta<DynamicObject>| {
+                let instance = secret.labels().get(INSTANCE)?;
+                Some(ObjectRef::new(instance).within(&secret.namespace()?))
             };
             controller.watches_stream_with(stream, root, resource)
         } else {
@@ -91,7 +103,7 @@ where
     M: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     let mut was_listed = false;
-    watcher(api, config)
+    let touched = patient(watcher(api, config))
         .inspect_ok(move |event| {
             if matches!(event, Event::InitDone) {
                 if was_listed {
@@ -101,8 +113,50 @@ where
                 was_listed = true;
             }
         })
-        .touched_objects()
-        .boxed()
+        .touched_objects();
+    without_errors(touched).boxed()
+}
+
+/// A watch that waits after an error, longer after each in a row.
+fn patient<T: Send + 'static>(
+    watch: impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
+) -> impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static {
+    watch.backoff(Pause(PAUSES.0))
+}
+
+/// Errors of a watch are logged and mended by the watch itself: to a controller they are a reason to wait with everything.
+fn without_errors<T: Send + 'static>(
+    watch: impl Stream<Item = watcher::Result<T>> + Send + 'static,
+) -> impl Stream<Item = watcher::Result<T>> + Send + 'static {
+    let mut is_failing = false;
+    watch.filter_map(move |item| {
+        if let Err(error) = &item
+            && !is_failing
+        {
+            tracing::warn!(%error, "a watch has failed and begins anew");
+        }
+        is_failing = item.is_err();
+        std::future::ready(item.ok().map(Ok))
+    })
+}
+
+/// How long a watch waits after the next error.
+struct Pause(Duration);
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = self.0;
+        self.0 = now.saturating_mul(2).min(PAUSES.1);
+        Some(now)
+    }
+}
+
+impl Backoff for Pause {
+    fn reset(&mut self) {
+        self.0 = PAUSES.0;
+    }
 }
 
 /// Objects of a kind, of which the API server sends the metadata alone.
@@ -133,4 +187,18 @@ where
         .filter(|root| root.namespace() == namespace && is_named(&root.references(), &name))
         .map(|root| ObjectRef::new(&root.name_any()).within(&root.namespace().unwrap_or_default()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_waits_longer_after_each_error_in_a_row_and_never_long() {
+        let mut pause = Pause(PAUSES.0);
+        let waits: Vec<u128> = pause.by_ref().take(6).map(|wait| wait.as_millis()).collect();
+        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 4000]);
+        pause.reset();
+        assert_eq!(pause.next(), Some(PAUSES.0));
+    }
 }
