@@ -25,7 +25,9 @@ use serde_json::{Value, json};
 
 use crate::{
     build::{Desired, Prepared, certificates::Certificates},
-    compare::{self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep},
+    compare::{
+        self, FIELD_MANAGER, difference, has_patch_of_ours, has_surplus, is_new_to_us, records_to_keep,
+    },
     facts::Live,
     kind::Kind,
     names::Identity,
@@ -215,6 +217,8 @@ async fn update(
         desired.kind == Kind::ConfigMap && compare::surplus_keys(&desired.object, live).next().is_some();
     let answer = if surplus_key || is_new_to_us(live) || has_surplus(&desired.object, live) {
         overwrite(client, identity, desired, live).await
+    } else if has_patch_of_ours(live) {
+        settle(client, identity, desired).await
     } else {
         server_side_apply(client, identity, desired).await
     };
@@ -247,7 +251,7 @@ fn only_fixed_fields(kind: Kind, status: &Status) -> bool {
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
-/// recorded as ours, and only there.
+/// recorded as ours, and only there. Whatever step is the last that is done, the records tell the next reconcile what is left.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -260,13 +264,34 @@ async fn overwrite(
             object["data"][key] = Value::Null;
         }
     }
-    let mut answer = merge_patch(client, identity, desired, &object).await?;
+    let answer = merge_patch(client, identity, desired, &object).await?;
+    if is_new_to_us(live) {
+        trim(client, identity, desired, answer, true).await?;
+        return server_side_apply(client, identity, desired).await;
+    }
+    settle(client, identity, desired).await
+}
+
+/// Applies, and takes back the record of a merge patch of ours.
+async fn settle(client: &Client, identity: &Identity, desired: &Desired) -> Result<Value, WriteError> {
+    let answer = server_side_apply(client, identity, desired).await?;
+    trim(client, identity, desired, answer, false).await
+}
+
+/// Takes records away that are not to stay (`records_to_keep`), while others may be writing.
+async fn trim(
+    client: &Client,
+    identity: &Identity,
+    desired: &Desired,
+    mut answer: Value,
+    was_new_to_us: bool,
+) -> Result<Value, WriteError> {
     for _ in 0..RECORD_ATTEMPTS {
-        let Some(kept) = records_to_keep(&answer, is_new_to_us(live)) else { break };
+        let Some(kept) = records_to_keep(&answer, was_new_to_us) else { break };
         let version = &answer["metadata"]["resourceVersion"];
         let records = json!({"metadata": {"managedFields": kept, "resourceVersion": version}});
         match merge_patch(client, identity, desired, &records).await {
-            Ok(_) => break,
+            Ok(trimmed) => return Ok(trimmed),
             // A controller wrote its status meanwhile.
             Err(WriteError::Api(error)) if matches!(&*error, kube::Error::Api(status) if status.is_conflict()) =>
             {
@@ -276,7 +301,7 @@ async fn overwrite(
             Err(error) => return Err(error),
         }
     }
-    server_side_apply(client, identity, desired).await
+    Ok(answer)
 }
 
 async fn merge_patch(

@@ -25,6 +25,9 @@ pub(crate) fn difference(kind: Kind, desired: &Value, live: &Value) -> Option<St
     let Some(ours) = our_fields(live) else {
         return Some("metadata.managedFields".to_owned());
     };
+    if has_patch_of_ours(live) {
+        return Some("metadata.managedFields".to_owned());
+    }
     stale(ours, desired, &mut path).then(|| path.join("."))
 }
 
@@ -174,6 +177,17 @@ pub(crate) fn has_surplus(desired: &Value, live: &Value) -> bool {
 /// Whether we have ever applied the object.
 pub(crate) fn is_new_to_us(live: &Value) -> bool {
     our_fields(live).is_none()
+}
+
+/// Whether a merge patch of ours is still on record: it was the last that could be done, and not all that we want is recorded
+/// as applied.
+pub(crate) fn has_patch_of_ours(live: &Value) -> bool {
+    let all = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    all.into_iter().flatten().any(|entry| {
+        entry["manager"] == FIELD_MANAGER
+            && entry["operation"] == "Update"
+            && entry.get("subresource").is_none_or(|part| part == "")
+    })
 }
 
 /// The records of who set what that are to stay after a merge patch of ours, or `None` when all of them are.
@@ -330,6 +344,17 @@ mod tests {
     fn an_object_that_we_never_applied_is_taken_over() {
         assert_eq!(
             changed("/metadata/managedFields/0/manager", json!("manager")),
+            Some("metadata.managedFields".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_patch_of_ours_that_was_not_followed_by_an_apply_is_a_difference() {
+        let mut broken_off = live();
+        let patch = json!({"manager": FIELD_MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {}}});
+        broken_off["metadata"]["managedFields"].as_array_mut().expect("records").push(patch);
+        assert_eq!(
+            difference(Kind::Deployment, &desired(), &broken_off),
             Some("metadata.managedFields".to_owned())
         );
     }
