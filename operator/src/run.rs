@@ -19,7 +19,7 @@ use crate::{
     certificates::Rotation,
     controller,
     metrics::Metrics,
-    platform::{Distribution, Gates, Images, Platform, TlsProfile, discovery},
+    platform::{CertManager, Distribution, Gates, Images, Platform, TlsProfile, discovery},
     server::{self, Pages},
 };
 
@@ -102,6 +102,10 @@ pub struct PlatformOptions {
     /// Domain of the cluster's Services.
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// Has cert-manager make the certificates: `own` for an authority of each stack's own, or who signs them,
+    /// `Issuer/NAME` or `ClusterIssuer/NAME`.
+    #[arg(long, env = "CERT_MANAGER_ISSUER", default_value = "")]
+    cert_manager_issuer: String,
     /// Role for credentials from OpenShift's Cloud Credential Operator.
     #[arg(long, env = "ROLEARN")]
     role_arn: Option<String>,
@@ -135,6 +139,10 @@ impl PlatformOptions {
         platform.base_domain = some(&self.openshift_base_domain);
         platform.role_arn = some(&self.role_arn);
         platform.cluster_domain.clone_from(&self.cluster_domain);
+        if !self.cert_manager_issuer.is_empty() {
+            let rotation = Rotation::of_environment(|name| std::env::var(name).ok())?;
+            platform.cert_manager = Some(CertManager { signer: self.cert_manager_issuer.parse()?, rotation });
+        }
         platform.proxy = PROXY_VARIABLES
             .into_iter()
             .filter_map(|name| Some((name, std::env::var(name).ok()?)))

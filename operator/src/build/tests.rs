@@ -445,4 +445,6 @@ fn a_component_may_be_scaled_placed_and_marked_in_the_ways_of_other_operators() 
     assert_eq!(*retention, json!({"whenDeleted": "Retain", "whenScaled": "Delete"}));
 }
 
+mod cert_manager;
 mod defects;
+mod network;

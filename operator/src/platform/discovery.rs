@@ -22,6 +22,15 @@ pub(crate) async fn discover(
 ) -> Result<Platform, kube::Error> {
     let list = if_allowed(client.list_api_groups().await, "the API groups of the cluster")?;
     let groups: BTreeSet<_> = list.into_iter().flat_map(|list| list.groups).map(|group| group.name).collect();
+    // GRPCRoute is younger than the group's version.
+    let routes = match groups.contains("gateway.networking.k8s.io") {
+        true => kinds(client, "gateway.networking.k8s.io/v1").await?,
+        false => BTreeSet::new(),
+    };
+    if platform.cert_manager.is_some() && !groups.contains("cert-manager.io") {
+        platform.cert_manager = None;
+        platform.lacks_cert_manager = true;
+    }
     let openshift =
         groups.contains("config.openshift.io") || platform.distribution == Distribution::OpenShift;
     let found = [
@@ -31,6 +40,8 @@ pub(crate) async fn discover(
         (Feature::ClusterTlsPolicy, openshift && groups.contains("config.openshift.io")),
         (Feature::Prometheus, groups.contains("monitoring.coreos.com")),
         (Feature::Grafana, groups.contains("grafana.integreatly.org")),
+        (Feature::HttpRoute, routes.contains("HTTPRoute")),
+        (Feature::GrpcRoute, routes.contains("GRPCRoute")),
     ];
     for (feature, is_there) in found {
         if is_there && !gates.off.contains(&feature) {
@@ -63,6 +74,12 @@ fn if_allowed<T>(answer: Result<T, kube::Error>, what: &str) -> Result<Option<T>
         }
         Err(error) => Err(error),
     }
+}
+
+/// Kinds of a version of a group.
+async fn kinds(client: &Client, version: &str) -> Result<BTreeSet<String>, kube::Error> {
+    let list = if_allowed(client.list_api_group_resources(version).await, version)?;
+    Ok(list.into_iter().flat_map(|list| list.resources).map(|resource| resource.kind).collect())
 }
 
 async fn cluster_object(
