@@ -6,21 +6,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::wait;
 use crate::home::Home;
 use crate::http::{Answer, Client};
 use crate::ports::free_port;
 use crate::progress::{end_of, output, run_logged};
-use crate::stack::wait;
 
 /// Who everybody is. The server listens on the loopback alone and ends with the test.
 const TOKEN: &str = "reconcile";
 /// Of the controllers, those that the API's own promises rest on. What pods and workloads are is played by the test.
 const CONTROLLERS: &str = "garbagecollector,namespace,resourcequota";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The API server. Dropped, its processes are killed.
 #[derive(Debug)]
@@ -62,12 +62,11 @@ impl ApiServer {
             "kubectl",
             &[&proxy[..], &[port, "--disable-filter=true".to_owned()]].concat(),
         )?;
-        let began = std::time::Instant::now();
-        while server.request("GET", "/readyz", None).map_or(true, |answer| answer.status != 200) {
-            server.alive()?;
-            ensure!(began.elapsed() < START, "the API server is not ready: {}", server.log("kube-apiserver"));
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait(START, "the API server is ready", || {
+            let answer = server.request("GET", "/readyz", None);
+            ensure!(answer.is_ok_and(|answer| answer.status == 200), server.state("kube-apiserver"));
+            Ok(())
+        })?;
         let controllers = [
             "--kubeconfig=kubeconfig",
             "--leader-elect=false",
@@ -127,17 +126,8 @@ impl ApiServer {
         Ok(())
     }
 
-    fn alive(&mut self) -> Result<()> {
-        for (name, child) in &mut self.children {
-            if let Some(status) = child.try_wait()? {
-                let log = self.folder.path().join(format!("{name}.log"));
-                bail!("{name}: {status}: {}", end_of(&log, 5).unwrap_or_default());
-            }
-        }
-        Ok(())
-    }
-
-    fn log(&self, name: &str) -> String {
+    /// The last that a process said.
+    fn state(&self, name: &str) -> String {
         end_of(&self.folder.path().join(format!("{name}.log")), 5).unwrap_or_default()
     }
 
@@ -177,10 +167,17 @@ impl ApiServer {
 
     /// The operator's definitions, served.
     pub(crate) fn install_definitions(&self, home: &Home) -> Result<()> {
+        const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        for kind in ["HTTPRoute", "GRPCRoute"] {
+            let group = "gateway.networking.k8s.io";
+            self.must("POST", DEFINITIONS, Some(&super::specs::definition(group, kind)))?;
+            let path = format!("/apis/{group}/v1/{}s", kind.to_lowercase());
+            wait(START, "the kinds of others are served", || self.must("GET", &path, None))?;
+        }
         for plural in ["tempostacks", "tempomonolithics"] {
             let file = home.repository.join(format!("crds/tempo.grafana.com_{plural}.yaml"));
             let definition: Value = serde_yaml::from_str(&fs::read_to_string(file)?)?;
-            self.must("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", Some(&definition))?;
+            self.must("POST", DEFINITIONS, Some(&definition))?;
             let path = format!("/apis/tempo.grafana.com/v1alpha1/{plural}");
             wait(START, "the definitions are served", || self.must("GET", &path, None))?;
         }

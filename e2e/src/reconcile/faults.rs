@@ -178,12 +178,14 @@ pub(crate) fn meddling(dice: &mut Shop, path: &str) -> Value {
         "ingresses" => vec![json!({"spec": {"rules": [{"host": "edited.example.org"}]}})],
         _ => Vec::new(),
     };
-    let mut all = vec![label("name", json!("edited"))];
-    all.extend(own);
+    let mut all = own;
     // Of the others anybody may set it: the spec says nothing of it.
     all.extend(path.ends_with("-querier").then(|| json!({"spec": {"replicas": 7}})));
     if !OPTIONAL.iter().any(|part| path.contains(part)) {
         all.extend([label("managed-by", json!("nobody")), label("instance", Value::Null)]);
+    }
+    if all.is_empty() {
+        return json!({});
     }
     let index = dice.below(all.len() as u64) as usize;
     all.swap_remove(index)

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::api_server::ApiServer;
 
 /// Where objects of a stack can be, with the prefix of their API.
-pub(crate) const KINDS: [(&str, &str); 12] = [
+pub(crate) const KINDS: [(&str, &str); 13] = [
     ("/api/v1", "configmaps"),
     ("/api/v1", "secrets"),
     ("/api/v1", "services"),
@@ -20,6 +20,7 @@ pub(crate) const KINDS: [(&str, &str); 12] = [
     ("/apis/networking.k8s.io/v1", "ingresses"),
     ("/apis/policy/v1", "poddisruptionbudgets"),
     ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
+    ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
 ];
@@ -74,10 +75,15 @@ fn strip(object: &mut Value) {
             }
         }
     }
+    for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(port) = port.as_object_mut() {
+            port.remove("nodePort");
+        }
+    }
     // Of texts with the namespace's name in them, or salted by the resource's uid.
     if let Some(Value::Object(notes)) = object.pointer_mut("/spec/template/metadata/annotations") {
         for (key, value) in notes {
-            if key.ends_with(".hash") {
+            if key.rsplit('.').next() == Some("hash") {
                 *value = "hash".into();
             }
         }

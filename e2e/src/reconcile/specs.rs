@@ -46,6 +46,10 @@ impl Kind {
         match self {
             Self::Stack => stack(&json!({
                 "template": {
+                    "distributor": {
+                        "service": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24"]},
+                        "httpRoute": {"parentRefs": [{"name": "public", "namespace": "infra"}]},
+                    },
                     "queryFrontend": {"jaegerQuery": {
                         "enabled": true, "ingress": {"type": "ingress", "host": "jaeger.example.org"},
                         // OpenShift's own, which is asked under a role
@@ -70,6 +74,9 @@ impl Kind {
                     &json!({"template": {"metricsGenerator": {"enabled": true, "remoteWriteURLs": ["http://prometheus:9090/api/v1/write"]}}}),
                 ),
                 stack(&json!({"networkPolicy": {"enabled": false}})),
+                stack(
+                    &json!({"networkPolicy": {"extraEgress": [{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]}}),
+                ),
                 stack(
                     &json!({"template": {"gateway": {"enabled": true}}, "tenants": {"mode": "static", "authentication": [
                         {"tenantName": "dev", "tenantId": "1", "oidc": {"issuerURL": "https://id.example.org", "secret": {"name": "oidc"}}},
@@ -105,6 +112,89 @@ fn merged(mut base: Value, more: &Value) -> Value {
         base[key] = value.clone();
     }
     base
+}
+
+/// A kind of others' in the simplest form that serves.
+pub(crate) fn definition(group: &str, kind: &str) -> Value {
+    let singular = kind.to_lowercase();
+    let plural = format!("{singular}s");
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            // without which names below k8s.io are refused
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": singular, "listKind": format!("{kind}List")},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    })
+}
+
+/// Specs that contradict themselves, each with a word of what is said about it, and one that does not.
+pub(crate) fn contradictions() -> Vec<(Kind, Value, Option<&'static str>)> {
+    let route = json!({"parentRefs": [{"name": "public"}]});
+    let gateway = json!({"enabled": true, "httpRoute": route, "service": {"type": "LoadBalancer", "loadBalancerClass": "c"}});
+    let tenants = json!({"mode": "openshift", "authentication": [{"tenantName": "dev", "tenantId": "1"}]});
+    let of = |template: Value| stack(&json!({"template": template}));
+    vec![
+        (Kind::Stack, stack(&json!({"tenants": tenants, "template": {"gateway": gateway}})), None),
+        (Kind::Stack, of(json!({"gateway": {"httpRoute": route}})), Some("needs the gateway to be enabled")),
+        (
+            Kind::Stack,
+            stack(
+                &json!({"tenants": tenants, "template": {"gateway": {"enabled": true}, "distributor": {"grpcRoute": route}}}),
+            ),
+            Some("the gateway is the only way in"),
+        ),
+        (Kind::Stack, of(json!({"distributor": {"httpRoute": {"parentRefs": []}}})), Some("parentRefs")),
+        (
+            Kind::Stack,
+            of(json!({"distributor": {"service": {"type": "ExternalName"}}})),
+            Some("ExternalName"),
+        ),
+        (
+            Kind::Stack,
+            of(json!({"queryFrontend": {"service": {"loadBalancerSourceRanges": ["10.0.0.0/8"]}}})),
+            Some("is of type LoadBalancer only"),
+        ),
+        (
+            Kind::Stack,
+            of(
+                json!({"queryFrontend": {"jaegerQuery": {"enabled": true, "ingress": {"type": "route", "tls": [{"secretName": "x"}]}}}}),
+            ),
+            Some("is of type ingress only"),
+        ),
+        (
+            Kind::Stack,
+            of(
+                json!({"queryFrontend": {"jaegerQuery": {"enabled": true, "ingress": {"type": "ingress", "tls": [{"secretName": "x"}]}}}}),
+            ),
+            None,
+        ),
+        (
+            Kind::Stack,
+            stack(
+                &json!({"networkPolicy": {"queryFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}, "podMetadata": {"labels": {"a": "b"}}}),
+            ),
+            None,
+        ),
+        (Kind::Stack, stack(&json!({"networkPolicy": {"queryFrom": [{"ipBlock": {}}]}})), Some("cidr")),
+        (
+            Kind::Monolithic,
+            monolithic(&json!({"service": {"loadBalancerClass": "c"}})),
+            Some("is of type LoadBalancer only"),
+        ),
+        (
+            Kind::Monolithic,
+            monolithic(&json!({"service": {"type": "NodePort"}, "query": {"httpRoute": route}})),
+            None,
+        ),
+    ]
 }
 
 /// The Secret for the storage, and one for a tenant.
