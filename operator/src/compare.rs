@@ -444,7 +444,7 @@ mod tests {
             difference(Kind::ServiceAccount, &desired, &applied),
             Some("metadata.annotations".to_owned())
         );
-        let mut wanted = desired.clone();
+        let mut wanted = desired;
         wanted["metadata"]["annotations"] = json!({"eks.amazonaws.com/role-arn": "arn"});
         assert_eq!(difference(Kind::ServiceAccount, &wanted, &applied), None);
     }

@@ -150,7 +150,7 @@ pub(crate) fn status(code: u16, reason: &str, message: &str) -> Value {
 
 /// Parts that come and go with the spec. Without its labels an object is not found by a reconcile that no longer wants it; it goes
 /// with its owner.
-const OPTIONAL: [&str; 2] = ["gateway", "metrics-generator"];
+const OPTIONAL: [&str; 3] = ["gateway", "metrics-generator", "-extra"];
 
 /// What somebody does to an object: also to its labels, by which the operator finds it.
 pub(crate) fn meddling(dice: &mut Shop, path: &str) -> Value {

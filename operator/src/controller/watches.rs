@@ -65,8 +65,10 @@ pub(super) fn controller<K: Managed>(client: &Client, platform: &Platform) -> Co
         } else if kind == Kind::Secret {
             // cert-manager's have no owner.
             let root = |secret: PartialObjectMeta<DynamicObject>| {
-                let instance = secret.labels().get(INSTANCE)?;
-                Some(ObjectRef::new(instance).within(&secret.namespace()?))
+                let owners = secret.owner_references();
+                let owner = owners.iter().find(|owner| owner.kind == K::OWNER.as_str());
+                let name = owner.map(|owner| &owner.name).or_else(|| secret.labels().get(INSTANCE))?;
+                Some(ObjectRef::new(name).within(&secret.namespace()?))
             };
             controller.watches_stream_with(stream, root, resource)
         } else {

@@ -23,9 +23,10 @@ pub(crate) async fn discover(
     let list = if_allowed(client.list_api_groups().await, "the API groups of the cluster")?;
     let groups: BTreeSet<_> = list.into_iter().flat_map(|list| list.groups).map(|group| group.name).collect();
     // GRPCRoute is younger than the group's version.
-    let routes = match groups.contains("gateway.networking.k8s.io") {
-        true => kinds(client, "gateway.networking.k8s.io/v1").await?,
-        false => BTreeSet::new(),
+    let routes = if groups.contains("gateway.networking.k8s.io") {
+        kinds(client, "gateway.networking.k8s.io/v1").await?
+    } else {
+        BTreeSet::new()
     };
     if platform.cert_manager.is_some() && !groups.contains("cert-manager.io") {
         platform.cert_manager = None;
