@@ -3,13 +3,12 @@
 
 mod api_server;
 mod faults;
+mod operator;
 mod proxy;
+mod refusals;
 mod snapshot;
 mod specs;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use self::api_server::ApiServer;
+use self::operator::Operator;
 use self::proxy::{Proxy, Seen};
 use self::snapshot::Snapshot;
 use self::specs::{Kind, NAME};
@@ -70,68 +70,6 @@ fn wait<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Result<T>) ->
     }
 }
 
-/// The operator as a process, made anew when it ends, as the kubelet would.
-#[derive(Debug)]
-struct Operator {
-    binary: PathBuf,
-    folder: PathBuf,
-    child: Child,
-    starts: u32,
-}
-
-impl Operator {
-    fn start(binary: PathBuf, folder: PathBuf, proxy: &Proxy) -> Result<Self> {
-        let server = format!("http://{}", proxy.address);
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "clusters": [{"name": "a", "cluster": {"server": server}}],
-            "users": [{"name": "a", "user": {}}],
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        });
-        std::fs::write(folder.join("operator.kubeconfig"), config.to_string())?;
-        let child = Self::spawn(&binary, &folder)?;
-        Ok(Self { binary, folder, child, starts: 1 })
-    }
-
-    fn spawn(binary: &Path, folder: &Path) -> Result<Child> {
-        let log = File::options().create(true).append(true).open(folder.join("operator.log"))?;
-        Command::new(binary)
-            .args(["run", "--no-leader-election", "--listen=127.0.0.1:0", "--workload-image=vivace:1"])
-            .env("KUBECONFIG", folder.join("operator.kubeconfig"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))
-    }
-
-    /// Starts it again if it has ended.
-    fn tend(&mut self) -> Result<()> {
-        if self.child.try_wait()?.is_some() {
-            self.child = Self::spawn(&self.binary, &self.folder)?;
-            self.starts += 1;
-        }
-        Ok(())
-    }
-
-    fn kill(&mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        self.tend()
-    }
-
-    fn log(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.folder.join("operator.log"))?)
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// One seed's namespace.
 #[derive(Debug)]
 struct Subject<'a> {
@@ -151,20 +89,8 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     let proxy = Proxy::start(&api.address)?;
     let folder = api.folder().to_owned();
     let mut operator = Operator::start(binary, folder.clone(), &proxy)?;
+    let expected = one_by_one(&api, &proxy, report);
     let subject = |seed, kind, namespace| Subject { api: &api, seed, kind, namespace };
-    report.check("reconcile: what contradicts itself is refused by the definitions", || refused(&api));
-    let calm =
-        [Kind::Stack, Kind::Monolithic].map(|kind| subject(0, kind, format!("calm-{kind:?}").to_lowercase()));
-    let mut expected = Vec::new();
-    report.check("reconcile: without faults, few writes and then none", || {
-        for subject in &calm {
-            expected.push((subject.kind, undisturbed(subject, &proxy)?));
-        }
-        let writes: Vec<_> = calm.iter().map(|one| proxy.seen(&one.namespace).writes).collect();
-        let objects: Vec<_> = expected.iter().map(|(_, all)| all.len()).collect();
-        Ok(format!("{writes:?} writes for {objects:?} objects, events and status counted"))
-    });
-    report.check("reconcile: defect_2: a binding to another role is made anew", || rebound(&calm[0]));
     let seeds: Vec<_> = (options.first..options.first + options.seeds)
         .map(|seed| subject(seed, Kind::of_seed(seed), format!("seed-{seed}")))
         .collect();
@@ -201,6 +127,33 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
         println!("the operator's log: {}\n{}", kept.display(), end_of(&kept, 5)?);
     }
     Ok(())
+}
+
+/// What is looked at without seeds. Returns what each kind comes to when nothing happens to it.
+fn one_by_one(api: &ApiServer, proxy: &Proxy, report: &mut Report) -> Vec<(Kind, Snapshot)> {
+    let subject = |seed, kind, namespace| Subject { api, seed, kind, namespace };
+    report.check("reconcile: what contradicts itself is refused by the definitions", || refused(api));
+    let calm =
+        [Kind::Stack, Kind::Monolithic].map(|kind| subject(0, kind, format!("calm-{kind:?}").to_lowercase()));
+    let mut expected = Vec::new();
+    report.check("reconcile: without faults, few writes and then none", || {
+        for subject in &calm {
+            expected.push((subject.kind, undisturbed(subject, proxy)?));
+        }
+        let writes: Vec<_> = calm.iter().map(|one| proxy.seen(&one.namespace).writes).collect();
+        let objects: Vec<_> = expected.iter().map(|(_, all)| all.len()).collect();
+        Ok(format!("{writes:?} writes for {objects:?} objects, events and status counted"))
+    });
+    report.check("reconcile: defect_2: a binding to another role is made anew", || rebound(&calm[0]));
+    let strict = subject(0, Kind::Stack, "strict".to_owned());
+    report.check("reconcile: a quota is named, and the stack goes on without it", || {
+        refusals::quota(&strict, proxy)
+    });
+    report.check("reconcile: a policy that refuses is named, and the stack goes on without it", || {
+        refusals::policy(&strict)
+    });
+    report.check("reconcile: a namespace that goes is not held up", || refusals::going(&strict, proxy));
+    expected
 }
 
 /// Each rule of what is ours beside Grafana's fields, by a resource that it refuses and one that it lets pass.
