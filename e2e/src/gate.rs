@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::home::Home;
 use crate::report::Report;
-use crate::{artifacts, bad_input, conformance, crash, faults, golden, install, scenarios, stores};
+use crate::{
+    artifacts, bad_input, conformance, crash, faults, golden, install, reconcile, scenarios, stores,
+};
 
 /// The parts of the whole, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,11 +34,13 @@ pub(crate) enum Part {
     BadInput,
     /// Charts, manifests, the kustomize base and the OLM bundle
     Install,
+    /// The operator over an API server with faults between the two
+    Reconcile,
     /// On the cluster
     Scenarios,
 }
 
-const ALL: [Part; 11] = [
+const ALL: [Part; 12] = [
     Part::Format,
     Part::Clippy,
     Part::Unit,
@@ -47,6 +51,7 @@ const ALL: [Part; 11] = [
     Part::Stores,
     Part::BadInput,
     Part::Install,
+    Part::Reconcile,
     Part::Scenarios,
 ];
 
@@ -95,6 +100,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) {
             Part::Stores => stores::run(home, report),
             Part::BadInput => bad_input::run(home, report),
             Part::Install => install::run(home, report),
+            Part::Reconcile => reconcile::run(home, &reconcile::Options::default(), report),
             Part::Scenarios => {
                 scenarios::run(home, &scenarios::Options { only: Vec::new(), idle: options.idle }, report)
             }

@@ -67,6 +67,21 @@ impl Client {
         read(request.send(body), url)
     }
 
+    /// Any method, with headers and a body.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer> {
+        let mut request = ureq::http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(self.agent.run(request.body(body).with_context(|| url.to_owned())?), url)
+    }
+
     /// POST an OTLP request as protobuf; anything but 200 is an error.
     pub(crate) fn export(&self, otlp: &str, body: &[u8]) -> Result<()> {
         let answer =

@@ -18,6 +18,7 @@ mod install;
 mod otlp;
 mod ports;
 mod progress;
+mod reconcile;
 mod report;
 mod roles;
 mod scenarios;
@@ -70,6 +71,8 @@ enum Command {
     BadInput,
     /// Write what is rendered from the chart: deploy/ with the single manifest, the kustomize base and the OLM bundle
     Render(install::Options),
+    /// The operator over a real API server with seeded faults between the two
+    Reconcile(reconcile::Options),
     /// The scenarios on the cluster
     Scenarios(scenarios::Options),
     /// Measure one server: accepted spans per second, latencies, memory, lag
@@ -100,6 +103,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Crash(options) => crash::run(&home, &options, &mut report)?,
         Command::BadInput => bad_input::run(&home, &mut report)?,
         Command::Render(options) => install::render(&home, &options, &mut report)?,
+        Command::Reconcile(options) => reconcile::run(&home, &options, &mut report)?,
         Command::Scenarios(options) => scenarios::run(&home, &options, &mut report)?,
         Command::Bench(options) => bench::run(&home, &options)?,
     }

@@ -7,6 +7,7 @@ mod crd;
 mod jaeger;
 mod limits;
 mod monolithic;
+mod network;
 mod observability;
 mod quantity;
 mod rules;
@@ -34,6 +35,7 @@ pub use monolithic::{
     MonolithicMetrics, MonolithicObservability, MonolithicStorage, Multitenancy, Protocol, Query, S3Bucket,
     TempoMonolithic, TempoMonolithicSpec, TracesStorage, UiIngress, UiRoute,
 };
+pub use network::{GatewayRoute, IngressTls, NetworkPolicy, ParentRef, ServiceSettings, ServiceType};
 pub use observability::{Grafana, Metrics, Observability, Tracing};
 pub use quantity::{Quantity, Resources};
 pub use status::{
@@ -44,7 +46,7 @@ pub use storage::{CredentialMode, SecretType, ServerTls, Storage, StorageSecret,
 pub use table::fields;
 pub use tempostack::{
     ClaimRetention, ClaimRetentionPolicy, ExtraConfig, HashRing, Images, InstanceAddrType, ManagementState,
-    Memberlist, NetworkPolicy, ReplicationZone, Search, Size, TempoStack, TempoStackSpec, TotalResources,
+    Memberlist, ReplicationZone, Search, Size, TempoStack, TempoStackSpec, TotalResources,
 };
 pub use tenants::{
     Authorization, Oidc, OidcSecret, Permission, Role, RoleBinding, Subject, SubjectKind, Tenant, TenantMode,

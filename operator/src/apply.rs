@@ -20,12 +20,15 @@ use std::collections::BTreeMap;
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::Status,
 };
 use serde_json::{Value, json};
 
 use crate::{
     build::{Desired, certificates::Certificates},
-    compare::{self, FIELD_MANAGER, difference, has_surplus, is_new_to_us, records_to_keep},
+    compare::{
+        self, FIELD_MANAGER, difference, has_patch_of_ours, has_surplus, is_new_to_us, records_to_keep,
+    },
     facts::Live,
     kind::Kind,
     names::Identity,
@@ -123,7 +126,7 @@ pub(crate) async fn write(
             keep(client, identity, &desired, found, &mut applied.changes).await
         } else {
             applied.changes.created.push(label.clone());
-            server_side_apply(client, identity, &desired).await
+            create(client, identity, &desired).await
         };
         match answer {
             Ok(object) => {
@@ -157,6 +160,22 @@ async fn keep(
     };
     changes.updated.push(format!("{} {} ({place})", desired.kind.as_str(), desired.name));
     update(client, identity, desired, found).await
+}
+
+/// Makes an object. One of ours that somebody took the labels off was not found by them, and is made what it shall be
+/// as any other.
+async fn create(client: &Client, identity: &Identity, desired: &Desired) -> Result<Value, WriteError> {
+    match server_side_apply(client, identity, desired).await {
+        Err(error) if is_invalid(&error) => {
+            let found = api(client, identity, desired.kind).get_opt(&desired.name).await?;
+            let found = found.map(serde_json::to_value).transpose()?;
+            match found.filter(|found| is_owned(found, identity)) {
+                Some(found) => update(client, identity, desired, &found).await,
+                None => Err(error),
+            }
+        }
+        answer => answer,
+    }
 }
 
 /// An autoscaler's number of pods is kept, unless the resource fixes one. It is kept by value: leaving the field out
@@ -211,11 +230,13 @@ async fn update(
         desired.kind == Kind::ConfigMap && compare::surplus_keys(&desired.object, live).next().is_some();
     let answer = if surplus_key || is_new_to_us(live) || has_surplus(&desired.object, live) {
         overwrite(client, identity, desired, live).await
+    } else if has_patch_of_ours(live) {
+        settle(client, identity, desired).await
     } else {
         server_side_apply(client, identity, desired).await
     };
     match answer {
-        Err(error) if is_immutable(&error) => replace(client, identity, desired, live).await,
+        Err(error) if is_immutable(desired.kind, &error) => replace(client, identity, desired, live).await,
         // Two ports of one name, for instance, when someone renumbered ours.
         Err(error) if is_invalid(&error) => overwrite(client, identity, desired, live).await,
         answer => answer,
@@ -226,20 +247,26 @@ fn is_invalid(error: &WriteError) -> bool {
     matches!(error, WriteError::Api(error) if matches!(&**error, kube::Error::Api(status) if status.is_invalid()))
 }
 
-/// Whether all that is wrong is that a StatefulSet cannot be changed so: made anew, it would be taken.
-fn is_immutable(error: &WriteError) -> bool {
-    let WriteError::Api(error) = error else { return false };
-    let kube::Error::Api(status) = &**error else { return false };
+fn is_immutable(kind: Kind, error: &WriteError) -> bool {
+    matches!(error, WriteError::Api(error) if matches!(&**error, kube::Error::Api(status) if only_fixed_fields(kind, status)))
+}
+
+/// Whether all that is wrong is that the object cannot be changed so: made anew, it would be taken.
+fn only_fixed_fields(kind: Kind, status: &Status) -> bool {
+    let words = match kind {
+        Kind::StatefulSet => "updates to statefulset spec",
+        Kind::RoleBinding | Kind::ClusterRoleBinding => "cannot change roleRef",
+        _ => return false,
+    };
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut messages = causes.map(|cause| cause.message.as_str()).peekable();
-    status.is_invalid()
-        && messages.peek().is_some()
-        && messages.all(|message| message.contains("updates to statefulset spec"))
+    status.is_invalid() && messages.peek().is_some() && messages.all(|message| message.contains(words))
 }
 
 /// Replaces lists as a whole, and with them what others have added; then applies, so that all that we want is
-/// recorded as ours, and only there. Records go after that, too: the API server lets no object be without any, so that
-/// those of another operator can stay until there is one of ours.
+/// recorded as ours, and only there. Whatever step is the last that is done, the records tell the next reconcile what is left.
+/// Records go after the apply, too: the API server lets no object be without any, so that those of another operator can stay
+/// until there is one of ours.
 async fn overwrite(
     client: &Client,
     identity: &Identity,
@@ -253,13 +280,19 @@ async fn overwrite(
         }
     }
     let answer = merge_patch(client, identity, desired, &object).await?;
-    let was_new_to_us = is_new_to_us(live);
-    if was_new_to_us {
+    if is_new_to_us(live) {
         // while the next reconcile would still see that it is
         trim(client, identity, desired, answer, true).await?;
+        let answer = server_side_apply(client, identity, desired).await?;
+        return trim(client, identity, desired, answer, true).await;
     }
+    settle(client, identity, desired).await
+}
+
+/// Applies, and takes back the record of a merge patch of ours.
+async fn settle(client: &Client, identity: &Identity, desired: &Desired) -> Result<Value, WriteError> {
     let answer = server_side_apply(client, identity, desired).await?;
-    trim(client, identity, desired, answer, was_new_to_us).await
+    trim(client, identity, desired, answer, false).await
 }
 
 /// Takes records away that are not to stay (`records_to_keep`), while others may be writing.
@@ -301,19 +334,24 @@ async fn merge_patch(
 }
 
 /// Most of a StatefulSet cannot be changed. Its pods can stay while it is made anew: they are left as orphans, and
-/// taken over by their selector.
+/// taken over by their selector. What a binding is to cannot be changed either; nothing hangs on it.
 async fn replace(
     client: &Client,
     identity: &Identity,
     desired: &Desired,
     live: &Value,
 ) -> Result<Value, WriteError> {
+    let has_pods = desired.kind == Kind::StatefulSet;
+    let propagation = if has_pods { PropagationPolicy::Orphan } else { PropagationPolicy::Background };
     let params = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Orphan),
+        propagation_policy: Some(propagation),
         preconditions: Some(preconditions(live)),
         ..DeleteParams::default()
     };
     api(client, identity, desired.kind).delete(&desired.name, &params).await?;
+    if !has_pods {
+        return server_side_apply(client, identity, desired).await;
+    }
     // It goes a moment later, and its going is the event by which it is made anew.
     Ok(live.clone())
 }
@@ -345,14 +383,24 @@ async fn prune(
     live: &Live,
     applied: &mut Applied,
 ) {
-    for (key, object) in &live.objects {
-        // What is in no namespace has no owner; it was listed by labels that name this stack and its namespace.
-        let is_ours = key.0.is_cluster_wide() || is_owned(object, identity);
-        if applied.objects.contains_key(key) || !is_ours || is_certificate(certificates, key) {
-            continue;
-        }
+    let unwanted: Vec<_> = unwanted(identity, certificates, live, &applied.objects).collect();
+    for (key, object) in unwanted {
         remove(client, identity, key, object, applied).await;
     }
+}
+
+/// What of the objects that are there is this resource's and no longer wanted.
+fn unwanted<'a>(
+    identity: &Identity,
+    certificates: Option<&Certificates>,
+    live: &'a Live,
+    wanted: &BTreeMap<(Kind, String), Value>,
+) -> impl Iterator<Item = (&'a (Kind, String), &'a Value)> {
+    live.objects.iter().filter(move |(key, object)| {
+        // What is in no namespace has no owner; it was listed by labels that name this stack and its namespace.
+        let is_ours = key.0.is_cluster_wide() || is_owned(object, identity);
+        is_ours && !wanted.contains_key(*key) && !is_certificate(certificates, key)
+    })
 }
 
 async fn remove(
@@ -392,12 +440,57 @@ mod tests {
         }
     }
 
+    /// What there is, each kind once, by this owner.
+    fn live(owner: Option<&str>) -> Live {
+        let labels = identity().common_labels();
+        let owners = owner.map(|uid| json!([{"uid": uid}]));
+        let object = json!({"metadata": {"labels": labels, "ownerReferences": owners}});
+        let one = |kind: Kind| ((kind, "tempo-s-x".to_owned()), object.clone());
+        Live { objects: Kind::ALL.into_iter().map(one).collect(), ..Live::default() }
+    }
+
+    fn removed(live: &Live, certificates: Option<&Certificates>) -> Vec<Kind> {
+        unwanted(&identity(), certificates, live, &BTreeMap::new()).map(|((kind, _), _)| *kind).collect()
+    }
+
     #[test]
-    fn only_what_this_very_resource_owns_counts_as_owned() {
-        let owned = |uid: &str| json!({"metadata": {"ownerReferences": [{"uid": uid}]}});
-        assert!(is_owned(&owned("u1"), &identity()));
-        assert!(!is_owned(&owned("u0"), &identity()));
-        assert!(!is_owned(&json!({"metadata": {"labels": identity().common_labels()}}), &identity()));
+    fn defect_0_what_this_very_resource_does_not_own_is_not_removed_whatever_its_labels_say() {
+        for owner in [None, Some("u0")] {
+            let found = removed(&live(owner), None);
+            assert!(found.iter().all(|kind| kind.is_cluster_wide()), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn defect_2_whatever_kind_it_is_what_is_no_longer_wanted_is_removed() {
+        let found = removed(&live(Some("u1")), None);
+        assert_eq!(found, Kind::ALL);
+        for kind in [Kind::ConfigMap, Kind::Secret, Kind::ServiceAccount, Kind::StatefulSet] {
+            assert!(found.contains(&kind), "{}", kind.as_str());
+        }
+        let name = || "tempo-s-x".to_owned();
+        let certificates = Certificates { authority: name(), bundle: name(), leaves: Vec::new() };
+        let found = removed(&live(Some("u1")), Some(&certificates));
+        assert!(!found.contains(&Kind::Secret) && !found.contains(&Kind::ConfigMap));
+    }
+
+    #[test]
+    fn defect_2_a_binding_to_another_role_is_made_anew() {
+        let status = |message: &str| -> Status {
+            let causes = json!([{"field": "roleRef", "message": message, "reason": "FieldValueInvalid"}]);
+            let details = json!({"causes": causes});
+            let status = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "x", "details": details});
+            serde_json::from_value(status).expect("a status")
+        };
+        let role = status("Invalid value: {\"name\":\"a\"}: cannot change roleRef");
+        assert!(
+            only_fixed_fields(Kind::RoleBinding, &role) && only_fixed_fields(Kind::ClusterRoleBinding, &role)
+        );
+        assert!(!only_fixed_fields(Kind::Service, &role));
+        assert!(!only_fixed_fields(Kind::RoleBinding, &status("Required value")));
+        let set =
+            status("Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden");
+        assert!(only_fixed_fields(Kind::StatefulSet, &set) && !only_fixed_fields(Kind::RoleBinding, &set));
     }
 
     #[test]

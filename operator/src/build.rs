@@ -3,6 +3,7 @@
 mod account;
 mod alerts;
 mod autoscaler;
+mod cert_manager;
 pub(crate) mod certificates;
 pub(crate) mod components;
 pub(crate) mod config;
@@ -16,6 +17,7 @@ mod network_policy;
 mod oauth;
 mod objects;
 pub(crate) mod pod;
+mod routes;
 mod service;
 
 use std::collections::BTreeSet;
@@ -116,7 +118,9 @@ pub(crate) fn build(stack: &Stack) -> Prepared {
         all.config_maps.push(gateway::config_map(identity, &files));
         all.secrets.push(gateway::secret(identity, &files));
         let ports = [service::GATEWAY_GRPC, service::GATEWAY_INTERNAL, service::GATEWAY_HTTP];
-        all.services.push(gateway::service(common, Role::Gateway.as_str(), &ports));
+        let mut made = gateway::service(common, Role::Gateway.as_str(), &ports);
+        service::open(&mut made, &stack.services.gateway);
+        all.services.push(made);
         all.deployments.push(gateway::deployment(&pod, given, &files));
         if gateway::has_serving_cert(common) {
             all.config_maps.push(gateway::serving_bundle(identity));
@@ -180,9 +184,14 @@ fn add_common(all: &mut Prepared, common: &Common, account_annotations: Vec<(Str
     let (ingresses, routes) = ingress::ways_in(common);
     all.ingresses = ingresses;
     all.others.extend(routes.into_iter().map(|object| (Kind::Route, object)));
+    all.others.extend(routes::all(common));
     all.others.extend(monitoring::prometheus_rule(common).map(|object| (Kind::PrometheusRule, object)));
     all.others.extend(monitoring::datasource(common).map(|object| (Kind::GrafanaDatasource, object)));
     all.certificates = certificates::needed(&common.identity, &common.platform);
+    if let Some(wanted) = &all.certificates {
+        all.others.extend(cert_manager::objects(common, wanted));
+        all.config_maps.extend(cert_manager::bundle(common, wanted));
+    }
 }
 
 /// One pod of a component may be away at a time.

@@ -16,12 +16,18 @@ pub(crate) const FIELD_MANAGER: &str = "vivace-operator";
 /// The place of the first difference, or `None` when there is nothing to write.
 pub(crate) fn difference(kind: Kind, desired: &Value, live: &Value) -> Option<String> {
     let mut path = Vec::new();
-    if missing(desired, live, &mut path) || surplus_data(kind, desired, live, &mut path) {
+    if missing(desired, live, &mut path)
+        || surplus_data(kind, desired, live, &mut path)
+        || (kind.needs().is_none() && surplus_selector(desired, live, &mut path))
+    {
         return Some(path.join("."));
     }
     let Some(ours) = our_fields(live) else {
         return Some("metadata.managedFields".to_owned());
     };
+    if has_patch_of_ours(live) {
+        return Some("metadata.managedFields".to_owned());
+    }
     stale(ours, desired, &mut path).then(|| path.join("."))
 }
 
@@ -111,6 +117,41 @@ fn surplus_data(kind: Kind, desired: &Value, live: &Value, path: &mut Vec<String
     false
 }
 
+/// What selects is ours as a whole: with a label more, a Service has no pods and a NetworkPolicy lets everything pass. The API
+/// server takes these maps as one value, so that an apply puts them right; of kinds that others define nobody knows.
+const SELECTORS: [&str; 6] =
+    ["selector", "podSelector", "namespaceSelector", "labelSelector", "matchLabels", "nodeSelector"];
+
+fn surplus_selector(desired: &Value, live: &Value, path: &mut Vec<String>) -> bool {
+    match (desired, live) {
+        (Value::Object(desired), Value::Object(live)) => {
+            let selects = path.last().is_some_and(|key| SELECTORS.contains(&key.as_str()));
+            if selects && let Some(key) = live.keys().find(|key| !desired.contains_key(*key)) {
+                path.push(key.clone());
+                return true;
+            }
+            desired.iter().any(|(key, wanted)| {
+                path.push(key.clone());
+                let is_more = live.get(key).is_some_and(|found| surplus_selector(wanted, found, path));
+                if !is_more {
+                    path.pop();
+                }
+                is_more
+            })
+        }
+        (Value::Array(desired), Value::Array(live)) => desired.iter().enumerate().any(|(at, wanted)| {
+            path.push(at.to_string());
+            let is_more =
+                counterpart(wanted, at, live).is_some_and(|found| surplus_selector(wanted, found, path));
+            if !is_more {
+                path.pop();
+            }
+            is_more
+        }),
+        _ => false,
+    }
+}
+
 /// Keys of a ConfigMap's data that are not wanted. One that we make without data is there for others to fill.
 pub(crate) fn surplus_keys<'a>(desired: &'a Value, live: &'a Value) -> impl Iterator<Item = &'a String> {
     let found = live.get("data").filter(|_| desired["data"].is_object()).and_then(Value::as_object);
@@ -153,6 +194,17 @@ fn exceeds(desired: &Value, live: &Value, ours: Option<&Value>) -> bool {
 /// Whether we have ever applied the object.
 pub(crate) fn is_new_to_us(live: &Value) -> bool {
     our_fields(live).is_none()
+}
+
+/// Whether a merge patch of ours is still on record: it was the last that could be done, and not all that we want is recorded
+/// as applied.
+pub(crate) fn has_patch_of_ours(live: &Value) -> bool {
+    let all = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    all.into_iter().flatten().any(|entry| {
+        entry["manager"] == FIELD_MANAGER
+            && entry["operation"] == "Update"
+            && entry.get("subresource").is_none_or(|part| part == "")
+    })
 }
 
 /// The records of who set what that are to stay after a merge patch and an apply of ours, or `None` when all of them are.
@@ -370,10 +422,117 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_of_ours_that_was_not_followed_by_an_apply_is_a_difference() {
+        let mut broken_off = live();
+        let patch = json!({"manager": FIELD_MANAGER, "operation": "Update", "fieldsV1": {"f:spec": {}}});
+        broken_off["metadata"]["managedFields"].as_array_mut().expect("records").push(patch);
+        assert_eq!(
+            difference(Kind::Deployment, &desired(), &broken_off),
+            Some("metadata.managedFields".to_owned())
+        );
+    }
+
+    #[test]
     fn a_key_that_someone_added_to_a_config_map_is_a_difference() {
         let desired = json!({"data": {"tempo.yaml": "x"}});
         let live = json!({"data": {"tempo.yaml": "x", "broken": "true"}});
         assert_eq!(difference(Kind::ConfigMap, &desired, &live), Some("data.broken".to_owned()));
+    }
+
+    #[test]
+    fn a_label_that_someone_added_to_a_selector_is_a_difference_but_not_one_on_an_object() {
+        let policy = |labels: Value| {
+            json!({"spec": {"podSelector": {"matchLabels": labels}, "ingress": [
+                {"from": [{"podSelector": {}}]},
+            ]}})
+        };
+        let (desired, wider) = (policy(json!({"a": "1"})), policy(json!({"a": "1", "b": "2"})));
+        assert_eq!(
+            difference(Kind::NetworkPolicy, &desired, &wider),
+            Some("spec.podSelector.matchLabels.b".to_owned())
+        );
+        let mut closed = desired.clone();
+        closed["spec"]["ingress"][0]["from"][0]["podSelector"] = json!({"matchLabels": {"b": "2"}});
+        assert_eq!(
+            difference(Kind::NetworkPolicy, &desired, &closed),
+            Some("spec.ingress.0.from.0.podSelector.matchLabels".to_owned())
+        );
+        let service =
+            |selector: Value| json!({"metadata": {"labels": selector}, "spec": {"selector": selector}});
+        let (desired, wider) = (service(json!({"a": "1"})), service(json!({"a": "1", "b": "2"})));
+        assert_eq!(difference(Kind::Service, &desired, &wider), Some("spec.selector.b".to_owned()));
+    }
+
+    #[test]
+    fn defect_0_what_somebody_changed_in_kinds_without_a_generation_and_in_policies_is_a_difference() {
+        let records = json!([{"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {}}]);
+        for (kind, ours, theirs) in [
+            (Kind::ConfigMap, json!({"data": {"tempo.yaml": "a"}}), json!({"data": {"tempo.yaml": "b"}})),
+            (Kind::Secret, json!({"data": {"x": "YQ=="}}), json!({"data": {"x": "Yg=="}})),
+            (
+                Kind::Service,
+                json!({"spec": {"ports": [{"port": 1}]}}),
+                json!({"spec": {"ports": [{"port": 2}]}}),
+            ),
+            (
+                Kind::Role,
+                json!({"rules": [{"verbs": ["get"]}]}),
+                json!({"rules": [{"verbs": ["get", "list"]}]}),
+            ),
+            (Kind::RoleBinding, json!({"subjects": [{"name": "a"}]}), json!({"subjects": [{"name": "b"}]})),
+            (
+                Kind::ServiceAccount,
+                json!({"metadata": {"annotations": {"a": "b"}}}),
+                json!({"metadata": {"annotations": {"a": "c"}}}),
+            ),
+            (
+                Kind::NetworkPolicy,
+                json!({"spec": {"ingress": [{"ports": [{"port": 1}]}]}}),
+                json!({"spec": {"ingress": [{"ports": [{"port": 1}]}, {}]}}),
+            ),
+        ] {
+            let with_records = |object: &Value| {
+                let mut object = object.clone();
+                object["metadata"]["managedFields"] = records.clone();
+                object
+            };
+            assert_eq!(difference(kind, &ours, &with_records(&ours)), None, "{}", kind.as_str());
+            assert!(difference(kind, &ours, &with_records(&theirs)).is_some(), "{}", kind.as_str());
+        }
+    }
+
+    #[test]
+    fn defect_2_an_annotation_of_an_account_that_is_no_longer_wanted_is_given_up_and_others_stay() {
+        let desired = json!({"metadata": {"name": "tempo-s"}});
+        let live = |ours: Value| {
+            json!({"metadata": {
+                "name": "tempo-s", "annotations": {"eks.amazonaws.com/role-arn": "arn", "theirs": "x"},
+                "managedFields": [{"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {
+                    "f:metadata": {"f:annotations": ours},
+                }}],
+            }})
+        };
+        let applied = live(json!({"f:eks.amazonaws.com/role-arn": {}}));
+        assert_eq!(
+            difference(Kind::ServiceAccount, &desired, &applied),
+            Some("metadata.annotations".to_owned())
+        );
+        let mut wanted = desired;
+        wanted["metadata"]["annotations"] = json!({"eks.amazonaws.com/role-arn": "arn"});
+        assert_eq!(difference(Kind::ServiceAccount, &wanted, &applied), None);
+    }
+
+    #[test]
+    fn defect_2_another_class_of_an_ingress_and_another_role_of_a_binding_are_differences() {
+        let of = |path: &str, name: &str| match path {
+            "ingressClassName" => json!({"spec": {"ingressClassName": name}}),
+            _ => json!({"roleRef": {"kind": "Role", "name": name}}),
+        };
+        for (kind, path) in [(Kind::Ingress, "ingressClassName"), (Kind::RoleBinding, "roleRef")] {
+            assert!(
+                difference(kind, &of(path, "a"), &of(path, "b")).is_some_and(|place| place.contains(path))
+            );
+        }
     }
 
     #[test]

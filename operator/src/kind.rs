@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     ClusterRole,
     ClusterRoleBinding,
     CredentialsRequest,
+    Issuer,
+    Certificate,
     ConfigMap,
     Secret,
     NetworkPolicy,
@@ -33,19 +35,23 @@ pub(crate) enum Kind {
     HorizontalPodAutoscaler,
     Ingress,
     Route,
+    HttpRoute,
+    GrpcRoute,
     ServiceMonitor,
     PrometheusRule,
     GrafanaDatasource,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
         Self::ClusterRole,
         Self::ClusterRoleBinding,
         Self::CredentialsRequest,
+        Self::Issuer,
+        Self::Certificate,
         Self::ConfigMap,
         Self::Secret,
         Self::NetworkPolicy,
@@ -56,6 +62,8 @@ impl Kind {
         Self::HorizontalPodAutoscaler,
         Self::Ingress,
         Self::Route,
+        Self::HttpRoute,
+        Self::GrpcRoute,
         Self::ServiceMonitor,
         Self::PrometheusRule,
         Self::GrafanaDatasource,
@@ -69,6 +77,8 @@ impl Kind {
             Self::ClusterRole => "ClusterRole",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
             Self::CredentialsRequest => "CredentialsRequest",
+            Self::Issuer => "Issuer",
+            Self::Certificate => "Certificate",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
             Self::NetworkPolicy => "NetworkPolicy",
@@ -79,6 +89,8 @@ impl Kind {
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::Ingress => "Ingress",
             Self::Route => "Route",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
             Self::ServiceMonitor => "ServiceMonitor",
             Self::PrometheusRule => "PrometheusRule",
             Self::GrafanaDatasource => "GrafanaDatasource",
@@ -89,6 +101,8 @@ impl Kind {
     pub(crate) const fn needs(self) -> Option<Feature> {
         match self {
             Self::Route => Some(Feature::Route),
+            Self::HttpRoute => Some(Feature::HttpRoute),
+            Self::GrpcRoute => Some(Feature::GrpcRoute),
             Self::ServiceMonitor | Self::PrometheusRule => Some(Feature::Prometheus),
             Self::GrafanaDatasource => Some(Feature::Grafana),
             _ => None,
@@ -101,6 +115,8 @@ impl Kind {
             // There only with OpenShift's Cloud Credential Operator, and only wanted with a role for it.
             Self::CredentialsRequest => platform.role_arn.is_some(),
             Self::ClusterRole | Self::ClusterRoleBinding => platform.scope.is_cluster_wide(),
+            // As long as it is to make our certificates.
+            Self::Issuer | Self::Certificate => platform.cert_manager.is_some(),
             kind => kind.needs().is_none_or(|feature| platform.has(feature)),
         }
     }
@@ -125,6 +141,7 @@ impl Kind {
             Self::ClusterRole => of::<ClusterRole>(),
             Self::ClusterRoleBinding => of::<ClusterRoleBinding>(),
             Self::CredentialsRequest => other("cloudcredential.openshift.io", "v1", self),
+            Self::Issuer | Self::Certificate => other("cert-manager.io", "v1", self),
             Self::ConfigMap => of::<ConfigMap>(),
             Self::Secret => of::<Secret>(),
             Self::NetworkPolicy => of::<NetworkPolicy>(),
@@ -134,6 +151,7 @@ impl Kind {
             Self::Deployment => of::<Deployment>(),
             Self::HorizontalPodAutoscaler => of::<HorizontalPodAutoscaler>(),
             Self::Ingress => of::<Ingress>(),
+            Self::HttpRoute | Self::GrpcRoute => other("gateway.networking.k8s.io", "v1", self),
             Self::Route => other("route.openshift.io", "v1", self),
             Self::ServiceMonitor | Self::PrometheusRule => other("monitoring.coreos.com", "v1", self),
             Self::GrafanaDatasource => other("grafana.integreatly.org", "v1beta1", self),

@@ -130,7 +130,8 @@ impl Observed for TempoMonolithicStatus {
 mod tests {
     use super::*;
     use crate::{
-        fixture::{facts, openshift, resource},
+        build::certificates,
+        fixture::{self, facts, openshift, resource},
         kind::Kind,
     };
 
@@ -146,5 +147,20 @@ mod tests {
             assert_eq!((prepared.is_cluster_wide(), said), (made, !made), "{unserved:?}");
             assert_eq!((Kind::ClusterRole.is_on(&platform), Kind::Role.is_on(&platform)), (made, true));
         }
+    }
+
+    #[test]
+    fn defect_12_a_monolithic_stack_that_says_nothing_of_its_management_has_its_certificates_kept() {
+        let said = |spec: &str| -> TempoMonolithic {
+            let yaml = format!("metadata: {{name: m, namespace: n, uid: u}}\nspec: {spec}\n");
+            serde_yaml::from_str(&yaml).expect("a resource")
+        };
+        let resource = said("{}");
+        // What a reconcile asks before it looks after certificates, and when it looks again.
+        assert!(resource.is_managed() && said("{management: Managed}").is_managed());
+        assert!(!said("{management: Unmanaged}").is_managed());
+        let needed =
+            certificates::needed(&resource.identity(), &fixture::platform("")).expect("there are some");
+        assert_eq!(needed.leaves.len(), 1);
     }
 }

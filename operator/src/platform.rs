@@ -3,6 +3,7 @@
 //! The peer switches what needs the platform by feature gates. Here the cluster's API says what is there
 //! (`discovery`), and a gate that is named in `FEATURE_GATES` overrules it: `prometheusOperator`, `-openshift.route`.
 
+mod cert_manager;
 pub(crate) mod discovery;
 mod tls;
 
@@ -10,6 +11,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{EnvVar, PodSecurityContext};
 
+pub(crate) use cert_manager::{CertManager, Signer};
 pub(crate) use tls::{TlsProfile, TlsVersion};
 
 use crate::scope::Scope;
@@ -35,6 +37,10 @@ pub(crate) enum Feature {
     Prometheus,
     /// The Grafana operator's kinds.
     Grafana,
+    /// The Gateway API's HTTPRoute.
+    HttpRoute,
+    /// The Gateway API's GRPCRoute.
+    GrpcRoute,
     /// The operator's own ServiceMonitor.
     OwnServiceMonitor,
     /// The operator's own PrometheusRule.
@@ -46,7 +52,7 @@ pub(crate) enum Feature {
 }
 
 impl Feature {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Route,
         Self::ServingCerts,
         Self::OauthProxy,
@@ -56,13 +62,15 @@ impl Feature {
         Self::GrpcEncryption,
         Self::Prometheus,
         Self::Grafana,
+        Self::HttpRoute,
+        Self::GrpcRoute,
         Self::OwnServiceMonitor,
         Self::OwnPrometheusRule,
         Self::OwnNetworkPolicies,
         Self::BuiltInCertificates,
     ];
 
-    /// The peer's name of the gate.
+    /// The name of the gate; the peer's, where it has one.
     pub(crate) const fn gate(self) -> &'static str {
         match self {
             Self::Route => "openshift.route",
@@ -74,6 +82,8 @@ impl Feature {
             Self::GrpcEncryption => "grpcEncryption",
             Self::Prometheus => "prometheusOperator",
             Self::Grafana => "grafanaOperator",
+            Self::HttpRoute => "gatewayAPI.httpRoute",
+            Self::GrpcRoute => "gatewayAPI.grpcRoute",
             Self::OwnServiceMonitor => "observability.metrics.createServiceMonitors",
             Self::OwnPrometheusRule => "observability.metrics.createPrometheusRules",
             Self::OwnNetworkPolicies => "networkPolicies",
@@ -152,6 +162,10 @@ pub(crate) struct Platform {
     pub(crate) api_server: Vec<(IpAddr, u16)>,
     /// Role for credentials from OpenShift's Cloud Credential Operator.
     pub(crate) role_arn: Option<String>,
+    /// Makes the certificates, where the operator was told so and the cluster has it.
+    pub(crate) cert_manager: Option<CertManager>,
+    /// The operator was told so, and the cluster has it not.
+    pub(crate) lacks_cert_manager: bool,
     /// Proxy settings handed on to the workloads.
     pub(crate) proxy: Vec<EnvVar>,
 }
@@ -187,6 +201,8 @@ impl Platform {
             cluster_domain: "cluster.local".to_owned(),
             api_server: Vec::new(),
             role_arn: None,
+            cert_manager: None,
+            lacks_cert_manager: false,
             proxy: Vec::new(),
         }
     }

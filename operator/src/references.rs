@@ -105,7 +105,7 @@ mod tests {
     use crate::fixture::resource;
 
     #[test]
-    fn every_secret_and_config_map_that_a_stack_names_is_listed() {
+    fn defect_6_every_secret_and_config_map_that_a_stack_names_is_read_and_watched() {
         let stack = resource(
             "  storage: {secret: {name: a, type: s3}, tls: {caName: ca, certName: b}}\n  \
              template: {distributor: {tls: {certName: c, caName: cb}}}\n  \
@@ -117,5 +117,19 @@ mod tests {
         assert_eq!(found.secrets.into_iter().collect::<String>(), "abcdef");
         assert_eq!(found.config_maps.into_iter().collect::<Vec<_>>(), ["ca", "cb", "cc"]);
         assert_eq!(found.service_accounts.into_iter().collect::<Vec<_>>(), ["sa"]);
+    }
+
+    #[test]
+    fn defect_6_so_are_those_that_a_monolithic_stack_names() {
+        let spec: TempoMonolithicSpec = serde_yaml::from_str(
+            "storage: {traces: {backend: s3, s3: {secret: a, tls: {caName: ca, certName: b}}}}\n\
+             ingestion: {otlp: {grpc: {tls: {certName: c, caName: cb}}, http: {tls: {certName: d}}}}\n\
+             multitenancy: {authentication: [{tenantName: t, tenantId: i, oidc: {secret: {name: e}}}]}\n\
+             envFrom: [{configMapRef: {name: cc}}, {secretRef: {name: f}}]\n",
+        )
+        .expect("a spec");
+        let found = of_monolithic(&spec);
+        assert_eq!(found.secrets.into_iter().collect::<String>(), "abcdef");
+        assert_eq!(found.config_maps.into_iter().collect::<Vec<_>>(), ["ca", "cb", "cc"]);
     }
 }

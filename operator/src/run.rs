@@ -20,7 +20,7 @@ use crate::{
     certificates::Rotation,
     controller,
     metrics::Metrics,
-    platform::{Distribution, Gates, Images, Platform, TlsProfile, discovery},
+    platform::{CertManager, Distribution, Gates, Images, Platform, TlsProfile, discovery},
     server::{self, Pages},
 };
 
@@ -109,6 +109,10 @@ pub struct PlatformOptions {
     /// and the lease's do not grant.
     #[arg(long, env = "WATCH_NAMESPACE", default_value = "")]
     watch_namespace: String,
+    /// Has cert-manager make the certificates: `own` for an authority of each stack's own, or who signs them,
+    /// `Issuer/NAME` or `ClusterIssuer/NAME`.
+    #[arg(long, env = "CERT_MANAGER_ISSUER", default_value = "")]
+    cert_manager_issuer: String,
     /// Role for credentials from OpenShift's Cloud Credential Operator.
     #[arg(long, env = "ROLEARN")]
     role_arn: Option<String>,
@@ -143,6 +147,10 @@ impl PlatformOptions {
         platform.role_arn = some(&self.role_arn);
         platform.scope = self.watch_namespace.parse()?;
         platform.cluster_domain.clone_from(&self.cluster_domain);
+        if !self.cert_manager_issuer.is_empty() {
+            let rotation = Rotation::of_environment(|name| std::env::var(name).ok())?;
+            platform.cert_manager = Some(CertManager { signer: self.cert_manager_issuer.parse()?, rotation });
+        }
         platform.proxy = PROXY_VARIABLES
             .into_iter()
             .filter_map(|name| Some((name, std::env::var(name).ok()?)))
@@ -189,7 +197,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         image = platform.images.tempo,
         "vivace-operator starts"
     );
-    let platform = discovery::discover(&client, platform, &gates).await;
+    let platform = discovery::discover(&client, platform, &gates)
+        .await
+        .context("cannot find out what the cluster has")?;
     let outcome = lead(&options, client, (platform, rotation), metrics, &stop).await;
     stop.cancel();
     pages.await.context("the pages ended badly")?.context("cannot serve the pages")?;

@@ -8,12 +8,14 @@ mod exposure;
 mod extra;
 mod limits;
 mod monolith;
+mod network;
 mod observability;
 mod receivers;
 mod sizing;
 mod stack;
 mod storage;
 mod tenants;
+mod trust;
 mod workload;
 
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar};
@@ -24,6 +26,7 @@ use vivace_config::Duration;
 pub(crate) use exposure::{Exposure, Jaeger, Monitor, Oauth};
 pub(crate) use limits::{SearchLimits, TenantLimits, TenantOverrides};
 pub(crate) use monolith::{Home, Monolith, Receiver, validate as validate_monolithic};
+pub(crate) use network::{Entrance, Protocol, Route};
 pub(crate) use observability::{Monitoring, Tracing, port_of};
 pub(crate) use receivers::ReceiverTls;
 pub(crate) use stack::{Generator, Stack, Zone, validate};
@@ -109,7 +112,11 @@ pub(crate) struct Common {
     pub(crate) multitenancy: bool,
     pub(crate) jaeger: Option<Jaeger>,
     pub(crate) gateway: Option<Gateway>,
+    /// Of the Gateway API.
+    pub(crate) routes: Vec<Route>,
     pub(crate) monitoring: Monitoring,
+    /// PEM of the authorities to trust, where cert-manager makes certificates and has made one.
+    pub(crate) trusted: Option<String>,
     /// What the resource asks for and does not get, one sentence each.
     pub(crate) warnings: Vec<String>,
 }
@@ -154,6 +161,10 @@ pub(crate) fn is_managed(resource: &TempoStack) -> bool {
 pub(crate) fn is_managed_monolithic(resource: &TempoMonolithic) -> bool {
     resource.spec.management.unwrap_or_default() == ManagementState::Managed
 }
+
+/// Said where the operator was told to leave certificates to cert-manager.
+const NO_CERT_MANAGER: &str =
+    "CERT_MANAGER_ISSUER: the cluster has no API cert-manager.io, certificates are made by the operator";
 
 /// Refuses names that objects cannot carry, and a second resource for the same objects.
 fn check_name(resource: &impl ResourceExt, owner: Owner, facts: &Facts) -> Result<(), Invalid> {

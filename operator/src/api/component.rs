@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ingress, JaegerQuery, McpServer, Resources, ServerTls, schema};
+use super::{GatewayRoute, Ingress, JaegerQuery, McpServer, Resources, ServerTls, ServiceSettings, schema};
 use k8s_openapi::api::core::v1::{Affinity, PodSecurityContext, Toleration, TopologySpreadConstraint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,15 @@ pub struct Distributor {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
+    /// A route of the Gateway API to OTLP over gRPC. Without the gateway only, which has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_route: Option<GatewayRoute>,
+    /// A route of the Gateway API to OTLP over HTTP. Without the gateway only, which has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<GatewayRoute>,
+    /// The Service that traces are sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSettings>,
     /// TLS of the receivers. Without the gateway only, which has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
@@ -127,12 +136,18 @@ pub struct QueryFrontend {
     /// The common part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<Component>,
+    /// A route of the Gateway API to the query API. Without the gateway only, which has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<GatewayRoute>,
     /// Jaeger's user interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jaeger_query: Option<JaegerQuery>,
     /// The server for language models, at `/api/mcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp_server: Option<McpServer>,
+    /// The Service of the query API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSettings>,
 }
 
 /// The gateway.
@@ -145,12 +160,21 @@ pub struct Gateway {
     /// Put a gateway in front of the stack. It needs `tenants`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// A route of the Gateway API to OTLP over gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_route: Option<GatewayRoute>,
+    /// A route of the Gateway API to everything that speaks HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<GatewayRoute>,
     /// How the gateway is reached from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
     /// Whether who asks sees only the attributes of their own namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rbac: Option<QueryRbac>,
+    /// The gateway's Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSettings>,
 }
 
 /// Answers are cut down to the namespaces of who asks.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, schema};
+use super::{IngressTls, Resources, schema};
 
 /// Jaeger's user interface on top of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -106,6 +106,9 @@ pub struct Ingress {
     /// `ingress`, `route` (OpenShift), or `none`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub ingress_type: Option<IngressType>,
+    /// Certificates, of an Ingress only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<IngressTls>,
 }
 
 /// Settings of a Route.

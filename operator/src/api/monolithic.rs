@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Authorization, CredentialMode, ExtraConfig, ManagementState, McpServer, Quantity, QueryRbac, Resources,
-    ServerTls, StorageTls, TempoMonolithicStatus, Tenant, TenantMode, Termination, UiAuthentication, schema,
+    Authorization, CredentialMode, ExtraConfig, GatewayRoute, IngressTls, ManagementState, McpServer,
+    PodMetadata, Quantity, QueryRbac, Resources, ServerTls, ServiceSettings, StorageTls,
+    TempoMonolithicStatus, Tenant, TenantMode, Termination, UiAuthentication, schema,
     tempostack::management_state,
 };
 
@@ -68,16 +69,25 @@ pub struct TempoMonolithicSpec {
     /// Metrics and dashboards of the pod itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<MonolithicObservability>,
+    /// Further labels and annotations of the pod. Those of the operator stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_metadata: Option<PodMetadata>,
     /// Merged over the operator's own, field by field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::pod_security_context")]
     pub pod_security_context: Option<PodSecurityContext>,
+    /// Priority class of the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
     /// How traces are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<Query>,
     /// Resources of the workload's container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// The Service, or that of the gateway where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSettings>,
     /// ServiceAccount of the pod; without it, one is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
@@ -189,9 +199,15 @@ pub struct IngestionOtlp {
     /// Over gRPC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<Protocol>,
+    /// A route of the Gateway API to OTLP over gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_route: Option<GatewayRoute>,
     /// Over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Protocol>,
+    /// A route of the Gateway API to OTLP over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<GatewayRoute>,
 }
 
 /// A protocol of OTLP.
@@ -254,6 +270,9 @@ pub struct UiIngress {
     /// Class of the Ingress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress_class_name: Option<String>,
+    /// Certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tls: Vec<IngressTls>,
 }
 
 /// A Route of OpenShift.
@@ -305,6 +324,9 @@ fn mode(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Query {
+    /// A route of the Gateway API to the query API, or to the gateway where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<GatewayRoute>,
     /// The server for language models, at `/api/mcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp_server: Option<McpServer>,

@@ -161,6 +161,7 @@ pub(super) fn of_stack() -> Vec<Rule> {
             "who scales is one: autoscaling and replicas exclude each other",
         )
     }));
+    rules.extend(entrances(&gateway));
     rules.extend(storage_and_metrics());
     rules.extend(tracing());
     for at in ["spec/limits/global/query", "spec/limits/perTenant/*/query"] {
@@ -212,6 +213,63 @@ fn beside_gateway(gateway: &str) -> [Rule; 5] {
             ".observability.grafana.createDatasource",
             format!("!({gateway} && {})", on("observability.grafana.createDatasource")),
             "a data source is not supported behind the gateway, which wants credentials",
+        ),
+    ]
+}
+
+/// Services, routes and certificates of what is reached from outside.
+fn entrances(gateway: &str) -> Vec<Rule> {
+    let mut all = Vec::new();
+    for at in [
+        "spec/template/distributor/service",
+        "spec/template/gateway/service",
+        "spec/template/queryFrontend/service",
+    ] {
+        all.extend(service(at));
+    }
+    for at in ["spec/template/queryFrontend/jaegerQuery", "spec/template/gateway"] {
+        all.push(rule(
+            at,
+            ".ingress.tls",
+            format!(
+                "!{} || self.ingress.tls.size() == 0 || ({} && self.ingress.type == 'ingress')",
+                there("ingress.tls"),
+                there("ingress.type")
+            ),
+            "is of type ingress only: a Route has route.termination",
+        ));
+    }
+    for (field, route) in [
+        (".template.distributor.grpcRoute", "template.distributor.grpcRoute"),
+        (".template.distributor.httpRoute", "template.distributor.httpRoute"),
+        (".template.queryFrontend.httpRoute", "template.queryFrontend.httpRoute"),
+    ] {
+        let message = "the gateway is the only way in: the route stands at template.gateway then";
+        all.push(rule("spec", field, format!("!({gateway} && {})", there(route)), message));
+    }
+    for (field, route) in [
+        (".template.gateway.grpcRoute", "template.gateway.grpcRoute"),
+        (".template.gateway.httpRoute", "template.gateway.httpRoute"),
+    ] {
+        let message = "needs the gateway to be enabled";
+        all.push(rule("spec", field, format!("{gateway} || !{}", there(route)), message));
+    }
+    all
+}
+
+/// What belongs to load balancers only.
+fn service(at: &'static str) -> [Rule; 2] {
+    let is_balanced = "(has(self.type) && self.type == 'LoadBalancer')";
+    let message = "is of type LoadBalancer only";
+    [
+        rule(at, ".loadBalancerClass", format!("{is_balanced} || !has(self.loadBalancerClass)"), message),
+        rule(
+            at,
+            ".loadBalancerSourceRanges",
+            format!(
+                "{is_balanced} || !has(self.loadBalancerSourceRanges) || self.loadBalancerSourceRanges.size() == 0"
+            ),
+            message,
         ),
     ]
 }
@@ -313,6 +371,7 @@ pub(super) fn of_monolithic() -> Vec<Rule> {
     let gateway = on("multitenancy.enabled");
     let mut rules = vec![name()];
     rules.extend(monolithic_parts(&gateway));
+    rules.extend(service("spec/service"));
     for (backend, field) in [("azure", ".azure.secret"), ("gcs", ".gcs.secret"), ("s3", ".s3.secret")] {
         rules.push(rule(
             "spec/storage/traces",

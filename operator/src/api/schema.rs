@@ -327,3 +327,64 @@ pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
         },
     })
 }
+
+/// Peers of a NetworkPolicy. What selectors may say is left to Kubernetes, so that the definition stays small.
+fn peers_schema() -> Value {
+    let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "ipBlock": {
+                    "type": "object",
+                    "required": ["cidr"],
+                    "properties": {
+                        "cidr": {"type": "string"},
+                        "except": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+                "namespaceSelector": any,
+                "podSelector": any,
+            },
+        },
+    })
+}
+
+fn rules_schema(peers: &str) -> Value {
+    json!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                peers: peers_schema(),
+                "ports": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "endPort": {"type": "integer", "format": "int32"},
+                            "port": {"x-kubernetes-int-or-string": true},
+                            "protocol": {"type": "string"},
+                        },
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// Peers of a NetworkPolicy.
+pub(super) fn peers(_: &mut SchemaGenerator) -> Schema {
+    peers_schema().try_into().unwrap_or_default()
+}
+
+/// Rules of a NetworkPolicy for what comes in.
+pub(super) fn ingress_rules(_: &mut SchemaGenerator) -> Schema {
+    rules_schema("from").try_into().unwrap_or_default()
+}
+
+/// Rules of a NetworkPolicy for what goes out.
+pub(super) fn egress_rules(_: &mut SchemaGenerator) -> Schema {
+    rules_schema("to").try_into().unwrap_or_default()
+}

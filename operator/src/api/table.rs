@@ -4,14 +4,23 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// Fields and values that Grafana's operator does not have.
-const OURS: [&str; 8] = [
+/// Fields and values that Grafana's operator does not have, by name or with the name above.
+const OURS: [&str; 17] = [
     "affinity",
     "autoscaling",
     "podMetadata",
     "priorityClassName",
     "topologySpreadConstraints",
     "persistentVolumeClaimRetentionPolicy",
+    "service",
+    "httpRoute",
+    "grpcRoute",
+    "ingress.tls",
+    "ingestionFrom",
+    "queryFrom",
+    "metricsFrom",
+    "extraIngress",
+    "extraEgress",
     "default-chain",
     "pod-identity",
 ];
@@ -70,7 +79,7 @@ fn rows(kind: &str, schema: &Value, path: &str, rules: &[(String, String)], text
         limits.extend(rules.iter().filter(|(field, _)| *field == path).map(|(_, message)| message.clone()));
         let default = below.get("default").map(|value| format!("`{}`", value.to_string().trim_matches('"')));
         let full = format!("{kind} {path}");
-        let ours = OURS.contains(&name.as_str()) && !THEIRS.contains(&full.as_str());
+        let ours = is_ours(&path) && !THEIRS.contains(&full.as_str());
         let cell = |text: &str| text.replace('\n', " ").replace('|', "\\|");
         let _ = writeln!(
             text,
@@ -84,6 +93,12 @@ fn rows(kind: &str, schema: &Value, path: &str, rules: &[(String, String)], text
         rows(kind, &below["items"], &format!("{path}[]"), rules, text);
         rows(kind, &below["additionalProperties"], &format!("{path}[*]"), rules, text);
     }
+}
+
+/// Whether a field, or one that it is below of, is not Grafana's.
+fn is_ours(path: &str) -> bool {
+    let path = format!("{}.", path.replace("[]", "").replace("[*]", ""));
+    OURS.iter().any(|ours| path.contains(&format!(".{ours}.")))
 }
 
 /// Bounds of a field, in words.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Limits, Observability, Quantity, Resources, RetentionSpec, Storage, Template, TempoStackStatus, Tenants,
-    schema,
+    Limits, NetworkPolicy, Observability, PodMetadata, Quantity, Resources, RetentionSpec, Storage, Template,
+    TempoStackStatus, Tenants, schema,
 };
 
 /// What a stack shall be.
@@ -67,6 +67,9 @@ pub struct TempoStackSpec {
     /// where it was not seen that everything on them was uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetentionPolicy>,
+    /// Further labels and annotations of all pods. Those of a component win over these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_metadata: Option<PodMetadata>,
     /// Homes of the write-ahead log: 1 is the ingester's volume, more is object storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -248,15 +251,6 @@ pub enum InstanceAddrType {
     /// The pod's address, as Kubernetes says it.
     #[serde(rename = "podIP")]
     PodIp,
-}
-
-/// Whether NetworkPolicies are made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct NetworkPolicy {
-    /// True where nothing is said.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
 }
 
 /// One dimension over which pods are spread.

@@ -37,11 +37,12 @@ pub(crate) struct Leaf {
     pub(crate) hostnames: Vec<String>,
 }
 
-/// The certificates that the operator has to make for a stack, whether or not the rest of it can be built; `None`
-/// where others make them, or nobody needs any.
+/// The certificates that are made for a stack, by the operator or by cert-manager; `None` where others make them, or nobody
+/// needs any.
 pub(crate) fn needed(identity: &Identity, platform: &Platform) -> Option<Certificates> {
     let encrypts = super::config::is_encrypted(platform);
-    if !(encrypts && platform.has(Feature::BuiltInCertificates)) {
+    let are_made = platform.has(Feature::BuiltInCertificates) || platform.cert_manager.is_some();
+    if !(encrypts && are_made) {
         return None;
     }
     let leaf = |service: String, secret: String| Leaf {

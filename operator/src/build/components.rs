@@ -36,6 +36,7 @@ pub(super) fn services(stack: &Stack) -> Vec<Service> {
     if let Some(tls) = stack.receiver_tls.as_ref().filter(|tls| tls.is_serving_cert) {
         service::serve_with(&mut distributor, &tls.secret);
     }
+    service::open(&mut distributor, &stack.services.distributor);
     let mut gossip = identity.common_labels();
     gossip.insert(GOSSIP_MEMBER.0.to_owned(), GOSSIP_MEMBER.1.to_owned());
     let mut all = vec![
@@ -74,6 +75,7 @@ fn frontend(stack: &Stack) -> Service {
     if has_proxy {
         service::serve_with(&mut made, &oauth::certificate(identity));
     }
+    service::open(&mut made, &stack.services.query_frontend);
     made
 }
 

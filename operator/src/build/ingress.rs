@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
-    IngressSpec, ServiceBackendPort,
+    IngressSpec, IngressTLS, ServiceBackendPort,
 };
 use serde_json::{Map, Value, json};
 
 use super::service::{GATEWAY_HTTP, JAEGER, OAUTH_PROXY, Port};
 use crate::{
+    api,
     names::Owner,
     role::Role,
     validate::{Common, Exposure},
@@ -65,7 +66,7 @@ fn doors(common: &Common) -> Vec<Door<'_>> {
 }
 
 fn ingress(common: &Common, door: &Door<'_>) -> Option<Ingress> {
-    let Exposure::Ingress { host, class, annotations } = door.exposure else { return None };
+    let Exposure::Ingress { host, class, annotations, tls } = door.exposure else { return None };
     let identity = &common.identity;
     let mut metadata = identity.meta(door.name.clone(), identity.labels(door.component));
     metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
@@ -91,10 +92,25 @@ fn ingress(common: &Common, door: &Door<'_>) -> Option<Ingress> {
             ingress_class_name: class.clone(),
             rules: host.as_ref().map(|host| vec![rule(host)]),
             default_backend: host.is_none().then_some(backend),
-            ..IngressSpec::default()
+            tls: Some(tls.iter().map(certificate).collect::<Vec<_>>()).filter(|all| !all.is_empty()),
         }),
         ..Ingress::default()
     })
+}
+
+fn certificate(tls: &api::IngressTls) -> IngressTLS {
+    IngressTLS {
+        hosts: Some(tls.hosts.clone()).filter(|hosts| !hosts.is_empty()),
+        secret_name: tls.secret_name.clone(),
+    }
+}
+
+/// An object without what is empty at its top.
+pub(super) fn without_empty(mut object: Value) -> Value {
+    if let Some(map) = object.as_object_mut() {
+        map.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+    }
+    object
 }
 
 fn route(common: &Common, door: &Door<'_>) -> Option<Value> {

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Component of everything but configuration and account.
-const COMPONENT: &str = "tempo";
+pub(super) const COMPONENT: &str = "tempo";
 const CONFIG_HASH: &str = "tempo.grafana.com/tempoConfig.hash";
 const STORAGE_VOLUME: &str = "tempo-storage";
 const UI_SCRATCH_VOLUME: &str = "tempo-query-tmp";
@@ -46,6 +46,7 @@ pub(super) fn services(monolith: &Monolith) -> Vec<Service> {
         for port in ports.into_iter().flatten().filter(|port| port.port == OTLP_GRPC.number) {
             port.name = Some(OTLP_GRPC.name.to_owned());
         }
+        service::open(&mut made, &monolith.service);
         return vec![made];
     }
     let selector = identity.labels(COMPONENT);
@@ -56,6 +57,7 @@ pub(super) fn services(monolith: &Monolith) -> Vec<Service> {
     if let Some(tls) = receiver_certificates(monolith).find(|tls| tls.is_serving_cert) {
         service::serve_with(&mut own, &tls.secret);
     }
+    service::open(&mut own, &monolith.service);
     let mut all = vec![own];
     if let Some(ui) = &common.jaeger {
         let mut ports = JAEGER.to_vec();
@@ -124,6 +126,7 @@ fn template(monolith: &Monolith, rendered: &Rendered, files: Option<&gateway::Fi
         containers,
         node_selector: (!monolith.node_selector.is_empty()).then(|| monolith.node_selector.clone()),
         security_context: Some(monolith.pod_security_context.clone()),
+        priority_class_name: monolith.priority_class.clone(),
         service_account_name: Some(common.service_account.as_str().to_owned()),
         termination_grace_period_seconds: Some(GRACE_SECONDS.into()),
         tolerations: some(monolith.tolerations.clone()),
@@ -136,7 +139,10 @@ fn template(monolith: &Monolith, rendered: &Rendered, files: Option<&gateway::Fi
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             annotations: Some(annotations(monolith, rendered, files)),
-            labels: Some(identity.labels(COMPONENT)),
+            // The selector needs ours, whatever else is said.
+            labels: Some(
+                monolith.metadata.labels.clone().into_iter().chain(identity.labels(COMPONENT)).collect(),
+            ),
             ..ObjectMeta::default()
         }),
         spec: Some(pod),
@@ -148,7 +154,8 @@ fn annotations(
     rendered: &Rendered,
     files: Option<&gateway::Files>,
 ) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::from([(CONFIG_HASH.to_owned(), rendered.hash.clone())]);
+    let mut all = monolith.metadata.annotations.clone();
+    all.insert(CONFIG_HASH.to_owned(), rendered.hash.clone());
     let mut add = |key: &str, value: Option<&String>| {
         all.extend(value.map(|value| (key.to_owned(), value.clone())));
     };

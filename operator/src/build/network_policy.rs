@@ -16,11 +16,13 @@ use k8s_openapi::{
     },
 };
 
+use super::container::some;
 use super::service::{
     GATEWAY_GRPC, GATEWAY_HTTP, GATEWAY_INTERNAL, GOSSIP, GRPC, HTTP, INTERNAL_HTTPS, JAEGER, OAUTH_PROXY,
     OTHER_RECEIVERS, OTLP_GRPC, OTLP_HTTP, Port,
 };
 use crate::{
+    api::{self, ServiceSettings, ServiceType},
     names::{Identity, Labels},
     platform::Distribution,
     role::Role,
@@ -48,7 +50,7 @@ pub(crate) fn all(stack: &Stack) -> Vec<NetworkPolicy> {
         distributor(stack),
         gossip(identity),
         ingester(stack),
-        metrics(identity),
+        metrics(stack),
         querier(stack),
         query_frontend(stack),
     ];
@@ -57,6 +59,27 @@ pub(crate) fn all(stack: &Stack) -> Vec<NetworkPolicy> {
     }
     if let Some(given) = &stack.common.gateway {
         all.push(gateway(stack, given));
+    }
+    all.extend(extra(stack));
+    all
+}
+
+/// What the resource opens for all pods.
+fn extra(stack: &Stack) -> Option<NetworkPolicy> {
+    let api::NetworkPolicy { extra_ingress, extra_egress, .. } = stack.policy.clone();
+    let (ingress, egress) = (some(extra_ingress), some(extra_egress));
+    let is_wanted = ingress.is_some() || egress.is_some();
+    is_wanted.then(|| of_all(&stack.common.identity, "extra", ingress, egress))
+}
+
+/// Who may come to a Service from outside of the stack: whom the resource names, or every namespace; and where the Service
+/// is reached from outside of the cluster, who comes from there, whose address may be any.
+fn visitors(named: &[NetworkPolicyPeer], service: &ServiceSettings) -> Vec<NetworkPolicyPeer> {
+    let mut all = if named.is_empty() { vec![any_namespace()] } else { named.to_vec() };
+    if service.service_type.unwrap_or_default() != ServiceType::ClusterIp {
+        let ranges = &service.load_balancer_source_ranges;
+        all.extend(ranges.iter().map(|range| addresses(range)));
+        all.extend(ranges.is_empty().then(everywhere).into_iter().flatten());
     }
     all
 }
@@ -103,7 +126,7 @@ fn gossip(identity: &Identity) -> NetworkPolicy {
 }
 
 /// Monitoring reaches every pod: OpenShift's by the label of its namespace, any other Prometheus by its own.
-fn metrics(identity: &Identity) -> NetworkPolicy {
+fn metrics(stack: &Stack) -> NetworkPolicy {
     let monitoring = NetworkPolicyPeer {
         namespace_selector: Some(LabelSelector {
             match_expressions: Some(vec![LabelSelectorRequirement {
@@ -120,12 +143,10 @@ fn metrics(identity: &Identity) -> NetworkPolicy {
         pod_selector: Some(labelled("app.kubernetes.io/name", "prometheus")),
         ..NetworkPolicyPeer::default()
     };
-    of_all(
-        identity,
-        "ingress-to-operand-metrics",
-        Some(vec![from(vec![monitoring, prometheus], &[HTTP])]),
-        None,
-    )
+    let mut scrapers = vec![monitoring, prometheus];
+    scrapers.extend(stack.policy.metrics_from.iter().cloned());
+    let ingress = vec![from(scrapers, &[HTTP])];
+    of_all(&stack.common.identity, "ingress-to-operand-metrics", Some(ingress), None)
 }
 
 fn distributor(stack: &Stack) -> NetworkPolicy {
@@ -134,7 +155,7 @@ fn distributor(stack: &Stack) -> NetworkPolicy {
         from(vec![role(identity, Role::Gateway)], &OTLP)
     } else {
         let ports = [&OTLP[..], &OTHER_RECEIVERS, &[HTTP]].concat();
-        from(vec![any_namespace()], &ports)
+        from(visitors(&stack.policy.ingestion_from, &stack.services.distributor), &ports)
     };
     let mut egress = vec![to(vec![role(identity, Role::Ingester)], &PEER_PORTS)];
     if stack.generator.is_some() {
@@ -177,7 +198,7 @@ fn query_frontend(stack: &Stack) -> NetworkPolicy {
         open.extend(PEER_PORTS);
     }
     if !open.is_empty() {
-        ingress.push(from(vec![any_namespace()], &open));
+        ingress.push(from(visitors(&stack.policy.query_from, &stack.services.query_frontend), &open));
     }
     ingress.push(from(vec![role(identity, Role::Querier)], &PEER_PORTS));
     let egress = vec![to(vec![role(identity, Role::Querier)], &PEER_PORTS), storage()];
@@ -216,8 +237,26 @@ fn gateway(stack: &Stack, gateway: &Gateway) -> NetworkPolicy {
     for (address, port) in &stack.common.platform.api_server {
         egress.push(to(vec![host(*address)], &ports_of(BTreeSet::from([*port]))));
     }
-    let ingress = vec![from(vec![any_namespace()], &public)];
-    of_role(identity, Role::Gateway, Some(ingress), with_tracing(stack, egress))
+    of_role(identity, Role::Gateway, Some(through_gateway(stack, &public)), with_tracing(stack, egress))
+}
+
+/// By HTTP traces come in and questions are asked, by gRPC the former alone.
+fn through_gateway(stack: &Stack, public: &[Port]) -> Vec<NetworkPolicyIngressRule> {
+    let api::NetworkPolicy { ingestion_from, query_from, .. } = &stack.policy;
+    let service = &stack.services.gateway;
+    if ingestion_from.is_empty() && query_from.is_empty() {
+        return vec![from(visitors(&[], service), public)];
+    }
+    let either = if ingestion_from.is_empty() || query_from.is_empty() {
+        Vec::new()
+    } else {
+        [&ingestion_from[..], query_from].concat()
+    };
+    vec![
+        from(visitors(&either, service), &[GATEWAY_HTTP]),
+        from(visitors(ingestion_from, service), &[GATEWAY_GRPC]),
+        from(vec![any_namespace()], &[GATEWAY_INTERNAL]),
+    ]
 }
 
 /// A policy for one component.
@@ -283,10 +322,14 @@ fn any_namespace() -> NetworkPolicyPeer {
 
 /// Every address, of either family.
 fn everywhere() -> [NetworkPolicyPeer; 2] {
-    ["0.0.0.0/0", "::/0"].map(|cidr| NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: cidr.to_owned(), except: None }),
+    ["0.0.0.0/0", "::/0"].map(addresses)
+}
+
+fn addresses(range: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock { cidr: range.to_owned(), except: None }),
         ..NetworkPolicyPeer::default()
-    })
+    }
 }
 
 /// Every address and every pod: some networks do not count pods among addresses.
@@ -299,10 +342,7 @@ fn anybody() -> Vec<NetworkPolicyPeer> {
 /// One address, of either family.
 fn host(address: IpAddr) -> NetworkPolicyPeer {
     let bits = if address.is_ipv4() { 32 } else { 128 };
-    NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: format!("{address}/{bits}"), except: None }),
-        ..NetworkPolicyPeer::default()
-    }
+    addresses(&format!("{address}/{bits}"))
 }
 
 /// Object storage may be anywhere, at any port.

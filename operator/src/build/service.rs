@@ -6,6 +6,7 @@ use k8s_openapi::{
 };
 
 use crate::{
+    api::ServiceSettings,
     names::{Identity, Labels},
     role::Role,
 };
@@ -116,6 +117,21 @@ pub(crate) fn headless(identity: &Identity, component: &str, selector: Labels, p
             ..spec(selector, ports)
         }),
         ..Service::default()
+    }
+}
+
+/// What the resource says of a Service. Annotations of ours stay as they are.
+pub(super) fn open(service: &mut Service, settings: &ServiceSettings) {
+    if !settings.annotations.is_empty() {
+        let ours = service.metadata.annotations.take().unwrap_or_default();
+        let all = settings.annotations.clone().into_iter().chain(ours).collect();
+        service.metadata.annotations = Some(all);
+    }
+    if let Some(spec) = &mut service.spec {
+        spec.type_ = settings.service_type.map(|kind| kind.as_str().to_owned());
+        spec.load_balancer_class.clone_from(&settings.load_balancer_class);
+        spec.load_balancer_source_ranges =
+            Some(settings.load_balancer_source_ranges.clone()).filter(|ranges| !ranges.is_empty());
     }
 }
 

@@ -76,6 +76,16 @@ impl Default for Rotation {
 }
 
 impl Rotation {
+    /// Of an authority, in seconds: how long it is valid, and after how long it is renewed.
+    pub(crate) const fn of_authority(&self) -> (u64, u64) {
+        (self.ca_validity, self.ca_refresh)
+    }
+
+    /// As `of_authority`, of what it signs.
+    pub(crate) const fn of_certificate(&self) -> (u64, u64) {
+        (self.cert_validity, self.cert_refresh)
+    }
+
     /// Of `builtInCertManagement` in the operator's configuration, or of the variables
     /// `BUILT_IN_CERT_MANAGEMENT_…`; what is not set is the default.
     ///

@@ -23,6 +23,9 @@ pub(super) async fn keep(
     live: &Live,
     applied: &mut Applied,
 ) -> Option<Duration> {
+    if context.platform.cert_manager.is_some() {
+        return None;
+    }
     let names = needed::needed(identity, &context.platform)?;
     let meta = identity.meta(String::new(), identity.certificate_labels());
     let wanted = Wanted {

@@ -80,7 +80,7 @@ fn a_stack_is_ready_when_every_wanted_pod_of_the_present_generation_is() {
 }
 
 #[test]
-fn a_stack_without_pods_is_not_ready() {
+fn defect_1_a_stack_without_pods_is_not_ready() {
     let status = derived(&TempoStackStatus::default(), &Verdict::Done, &objects(1, 0), &[], 5);
     assert_eq!(truth(&status).0, "Pending");
     let none = derived(&TempoStackStatus::default(), &Verdict::Done, &BTreeMap::new(), &[], 5);
@@ -88,7 +88,7 @@ fn a_stack_without_pods_is_not_ready() {
 }
 
 #[test]
-fn a_stack_is_not_ready_while_a_rollout_is_not_observed_or_not_over() {
+fn defect_1_a_stack_is_not_ready_while_a_rollout_is_not_observed_or_not_over() {
     for (pointer, value) in [
         ("/status/observedGeneration", 1),
         ("/status/updatedReplicas", 1),
@@ -104,6 +104,27 @@ fn a_stack_is_not_ready_while_a_rollout_is_not_observed_or_not_over() {
         assert_eq!(condition, "Pending", "{pointer}");
         assert!(message.starts_with("waiting for querier: "), "{message}");
     }
+}
+
+#[test]
+fn defect_1_the_gateway_counts_where_there_is_one() {
+    let mut objects = objects(1, 1);
+    let key = (Kind::Deployment, identity().role(Role::Gateway));
+    let gateway = objects.get_mut(&key).expect("there is a gateway");
+    gateway["status"]["readyReplicas"] = 0.into();
+    let status = derived(&TempoStackStatus::default(), &Verdict::Done, &objects, &[], 5);
+    let (condition, message) = truth(&status);
+    assert_eq!(
+        (condition.as_str(), message.starts_with("waiting for gateway: ")),
+        ("Pending", true),
+        "{message}"
+    );
+    let pods = [pod(Role::Gateway, &json!({"phase": "Failed"}))];
+    let failed = derived(&TempoStackStatus::default(), &Verdict::Done, &objects, &pods, 5);
+    assert_eq!(truth(&failed).0, "Failed");
+    objects.remove(&key);
+    let without = derived(&TempoStackStatus::default(), &Verdict::Done, &objects, &[], 5);
+    assert_eq!(truth(&without).0, "Ready");
 }
 
 #[test]

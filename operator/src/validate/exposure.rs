@@ -6,13 +6,16 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use vivace_config::Duration;
 
 use super::{
-    Invalid, positive_duration, said,
+    Invalid,
+    network::ingress_tls,
+    positive_duration, said,
     sizing::{Part, Sizing, explicit},
     small_count,
 };
 use crate::{
     api::{
-        Ingress, IngressType, JaegerQuery, JaegerUi, MonitorTab, Resources, Termination, UiAuthentication,
+        Ingress, IngressTls, IngressType, JaegerQuery, JaegerUi, MonitorTab, Resources, Termination,
+        UiAuthentication,
     },
     names::Identity,
     platform::{Feature, Platform},
@@ -55,6 +58,7 @@ pub(crate) enum Exposure {
         host: Option<String>,
         class: Option<String>,
         annotations: BTreeMap<String, String>,
+        tls: Vec<IngressTls>,
     },
     Route {
         host: Option<String>,
@@ -153,6 +157,7 @@ pub(super) fn of_monolithic(
             host: said(ingress.host.as_ref()),
             class: said(ingress.ingress_class_name.as_ref()),
             annotations: ingress.annotations,
+            tls: ingress_tls(&ingress.tls, said(ingress.host.as_ref()).as_ref()),
         }
     } else {
         Exposure::Closed
@@ -235,9 +240,14 @@ pub(super) fn exposure(
 ) -> Exposure {
     let host = said(given.host.as_ref());
     let annotations = given.annotations.clone();
+    if given.ingress_type != Some(IngressType::Ingress) && !given.tls.is_empty() {
+        warnings
+            .push(format!("{field}: the certificates in tls are of type ingress only, they have no effect"));
+    }
     match given.ingress_type {
         Some(IngressType::Ingress) => {
-            Exposure::Ingress { host, class: said(given.ingress_class_name.as_ref()), annotations }
+            let tls = ingress_tls(&given.tls, host.as_ref());
+            Exposure::Ingress { host, class: said(given.ingress_class_name.as_ref()), annotations, tls }
         }
         Some(IngressType::Route) if routes_are_there(field, platform, warnings) => {
             let own = given.route.clone().unwrap_or_default().termination;

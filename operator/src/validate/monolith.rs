@@ -7,14 +7,14 @@ use vivace_config::Duration;
 
 use super::{
     Authority, Common, Gateway, Invalid, ObjectStorage, ReceiverTls, Volume, check_name, environment_hash,
-    exposure, extra, observability, positive_duration, receivers, said, storage,
+    exposure, extra, network, observability, positive_duration, receivers, said, storage,
     tenants::{self, Wanted},
-    workload,
+    trust, workload,
 };
 use crate::{
     api::{
-        Backend, CredentialMode, Multitenancy, SecretType, StorageTls, TempoMonolithic, TempoMonolithicSpec,
-        TenantMode, TracesStorage,
+        Backend, CredentialMode, Multitenancy, PodMetadata, SecretType, ServiceSettings, StorageTls,
+        TempoMonolithic, TempoMonolithicSpec, TenantMode, TracesStorage,
     },
     build::config,
     facts::Facts,
@@ -33,6 +33,9 @@ pub(crate) struct Monolith {
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) affinity: Option<Affinity>,
     pub(crate) pod_security_context: PodSecurityContext,
+    pub(crate) priority_class: Option<String>,
+    pub(crate) metadata: PodMetadata,
+    pub(crate) service: ServiceSettings,
 }
 
 /// Where traces are kept.
@@ -85,6 +88,9 @@ pub(crate) fn validate(
     check_name(resource, Owner::TempoMonolithic, facts)?;
     check_combinations(spec)?;
     let mut warnings = Vec::new();
+    if platform.lacks_cert_manager {
+        warnings.push(super::NO_CERT_MANAGER.to_owned());
+    }
     let monolith = Monolith {
         home: home(spec, &identity, facts, platform, &mut warnings)?,
         receivers: otlp(spec, &identity, facts, platform, &mut warnings)?,
@@ -92,6 +98,9 @@ pub(crate) fn validate(
         node_selector: spec.node_selector.clone(),
         tolerations: spec.tolerations.clone(),
         affinity: spec.affinity.clone(),
+        priority_class: said(spec.priority_class_name.as_ref()),
+        metadata: spec.pod_metadata.clone().unwrap_or_default(),
+        service: network::service("spec.service", spec.service.as_ref())?,
         pod_security_context: workload::security_context(spec.pod_security_context.clone(), platform),
         common: common(spec, identity, facts, platform, warnings)?.with_images()?,
     };
@@ -152,6 +161,7 @@ fn common(
     let ui = spec.jaegerui.clone().unwrap_or_default();
     let jaeger = exposure::of_monolithic(&ui, &identity, platform, behind_gateway, &mut warnings)?;
     let gateway = gateway(spec, &identity, facts, platform)?;
+    let routes = network::of_monolithic(spec, platform, &mut warnings)?;
     let observability = spec.observability.clone().unwrap_or_default();
     let wanted = observability::Wanted::of_monolithic(&observability);
     Ok(Common {
@@ -163,11 +173,13 @@ fn common(
         extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
         timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?
             .unwrap_or(Duration::from_secs(30)),
+        trusted: trust::trusted(&identity, facts, platform),
         multitenancy: behind_gateway,
         mcp: query.mcp_server.unwrap_or_default().enabled == Some(true),
         jaeger,
         monitoring: observability::monitoring(wanted, behind_gateway, platform, &mut warnings)?,
         gateway,
+        routes,
         platform: platform.clone(),
         warnings,
         identity,

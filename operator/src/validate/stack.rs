@@ -7,16 +7,16 @@ use vivace_config::Duration;
 use super::{
     Authority, Common, Exposure, Gateway, Invalid, ObjectStorage, ReceiverTls, SearchLimits, TenantLimits,
     TenantOverrides, Tracing, Volume, Workload, check_name, environment_hash, exposure, extra, limits,
-    observability, positive_duration, receivers, said,
+    network, observability, positive_duration, receivers, said,
     sizing::{self, Layout, Part, Sizing},
     storage,
     tenants::{self, Wanted},
-    workload,
+    trust, workload,
 };
 use crate::{
     api::{
-        self, ClaimRetention, IngressType, InstanceAddrType, Template, TempoStack, TempoStackSpec,
-        TenantMode, Tenants, Termination,
+        self, ClaimRetention, IngressType, InstanceAddrType, ServiceSettings, Template, TempoStack,
+        TempoStackSpec, TenantMode, Tenants, Termination,
     },
     build::config,
     facts::Facts,
@@ -46,6 +46,10 @@ pub(crate) struct Stack {
     pub(crate) generator: Option<Generator>,
     pub(crate) tracing: Option<Tracing>,
     pub(crate) network_policies: bool,
+    /// Whom the policies let in.
+    pub(crate) policy: api::NetworkPolicy,
+    /// What is said of Services.
+    pub(crate) services: ByRole<ServiceSettings>,
 }
 
 impl Stack {
@@ -148,6 +152,8 @@ fn stack(ground: Ground<'_>, replication_factor: i32) -> Result<Stack, Invalid> 
         receiver_tls,
         generator: generator(&ground.template)?,
         tracing: observability::tracing(observability.tracing.as_ref())?,
+        policy: network::policy(spec.network_policy.as_ref())?,
+        services: services(&ground.template)?,
         network_policies: spec.network_policy.as_ref().and_then(|policy| policy.enabled).unwrap_or(true),
         workloads: ground.workloads,
     };
@@ -196,6 +202,8 @@ fn common(ground: &Ground<'_>, mut warnings: Vec<String>) -> Result<Common, Inva
     let given = frontend.jaeger_query.unwrap_or_default();
     let jaeger = exposure::of_stack(&given, identity, platform, &ground.sizing, counts, &mut warnings)?;
     let gateway = gateway(ground, &mut warnings)?;
+    let routes =
+        network::of_stack(&ground.template, gateway_is_on(&ground.template), platform, &mut warnings)?;
     let observability = spec.observability.clone().unwrap_or_default();
     let wanted = observability::Wanted::of_stack(&observability);
     Ok(Common {
@@ -207,14 +215,33 @@ fn common(ground: &Ground<'_>, mut warnings: Vec<String>) -> Result<Common, Inva
         extra_config: spec.extra_config.clone().unwrap_or_default().tempo,
         timeout: positive_duration("spec.timeout", spec.timeout.as_deref())?
             .unwrap_or(Duration::from_secs(30)),
+        trusted: trust::trusted(identity, facts, platform),
         multitenancy: spec.tenants.is_some(),
         mcp: frontend.mcp_server.unwrap_or_default().enabled == Some(true),
         jaeger,
         monitoring: observability::monitoring(wanted, gateway.is_some(), platform, &mut warnings)?,
         gateway,
+        routes,
         platform: (*platform).clone(),
         warnings,
         identity: identity.clone(),
+    })
+}
+
+/// Services that are reached from outside of the stack.
+fn services(template: &Template) -> Result<ByRole<ServiceSettings>, Invalid> {
+    ByRole::try_from_fn(|role| {
+        let (field, given) = match role {
+            Role::Distributor => {
+                ("distributor", template.distributor.as_ref().and_then(|part| part.service.as_ref()))
+            }
+            Role::QueryFrontend => {
+                ("queryFrontend", template.query_frontend.as_ref().and_then(|part| part.service.as_ref()))
+            }
+            Role::Gateway => ("gateway", template.gateway.as_ref().and_then(|part| part.service.as_ref())),
+            _ => return Ok(ServiceSettings::default()),
+        };
+        network::service(&format!("spec.template.{field}.service"), given)
     })
 }
 
@@ -401,6 +428,9 @@ fn warnings(spec: &TempoStackSpec, template: &Template, platform: &Platform) -> 
             "spec.template.gateway.enabled: without the gateway, whoever reaches the stack may send and read traces"
                 .to_owned(),
         );
+    }
+    if platform.lacks_cert_manager {
+        all.push(super::NO_CERT_MANAGER.to_owned());
     }
     all
 }

@@ -219,6 +219,25 @@ fn what_contradicts_itself_is_refused_by_the_name_of_the_field() {
         ),
         ("  serviceAccount: ghost".to_owned(), "spec.serviceAccount"),
         ("  extraConfig: {tempo: text}".to_owned(), "spec.extraConfig.tempo"),
+        (
+            "  template: {distributor: {service: {loadBalancerClass: c}}}".to_owned(),
+            "spec.template.distributor.service.loadBalancerClass",
+        ),
+        (
+            "  template: {queryFrontend: {service: {type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/33]}}}"
+                .to_owned(),
+            "spec.template.queryFrontend.service.loadBalancerSourceRanges",
+        ),
+        (
+            "  template: {gateway: {httpRoute: {parentRefs: [{name: g}]}}}".to_owned(),
+            "spec.template.gateway.httpRoute",
+        ),
+        (
+            "  template: {distributor: {grpcRoute: {parentRefs: []}}}".to_owned(),
+            "spec.template.distributor.grpcRoute.parentRefs",
+        ),
+        ("  networkPolicy: {queryFrom: [{}]}".to_owned(), "spec.networkPolicy.queryFrom"),
+        ("  networkPolicy: {queryFrom: [{ipBlock: {cidr: here}}]}".to_owned(), "spec.networkPolicy.queryFrom"),
     ] {
         let message = refusal(&spec).message;
         assert!(message.starts_with(field), "{message}");
@@ -229,13 +248,15 @@ fn what_contradicts_itself_is_refused_by_the_name_of_the_field() {
 fn where_the_cluster_lacks_a_kind_a_warning_names_the_field_and_the_stack_runs() {
     let stack = stack(
         "  observability: {metrics: {createServiceMonitors: true}, grafana: {createDatasource: true}}\n  \
-         template: {queryFrontend: {jaegerQuery: {enabled: true, ingress: {type: route}}}}",
+         template: {queryFrontend: {httpRoute: {parentRefs: [{name: g}]}, \
+         jaegerQuery: {enabled: true, ingress: {type: route}}}}",
     );
     let fields: Vec<&str> = stack.common.warnings.iter().filter_map(|text| text.split(':').next()).collect();
     assert_eq!(
         fields,
         [
             "spec.template.queryFrontend.jaegerQuery.ingress.type",
+            "spec.template.queryFrontend.httpRoute",
             "spec.observability.metrics.createServiceMonitors",
             "spec.observability.grafana.createDatasource",
         ]

@@ -131,10 +131,19 @@ pub(super) fn workload(
         affinity: component.affinity,
         topology_spread: component.topology_spread_constraints,
         priority_class: component.priority_class_name.filter(|name| !name.is_empty()),
-        metadata: component.pod_metadata.unwrap_or_default(),
+        metadata: metadata(spec.pod_metadata.as_ref(), component.pod_metadata),
         autoscaling,
         pod_security_context: security_context(component.pod_security_context, platform),
     })
+}
+
+/// What is said of all pods, and over it what is said of this component's.
+fn metadata(all: Option<&PodMetadata>, own: Option<PodMetadata>) -> PodMetadata {
+    let mut together = all.cloned().unwrap_or_default();
+    let own = own.unwrap_or_default();
+    together.annotations.extend(own.annotations);
+    together.labels.extend(own.labels);
+    together
 }
 
 /// Who scales is one: the resource or the autoscaler.
