@@ -37,13 +37,24 @@ pub(super) fn deleted(world: &mut World<'_>) -> Result<String> {
 }
 
 pub(super) fn edited(world: &mut World<'_>) -> Result<String> {
-    let edits: [(&str, &str, &str, Value); 4] = [
+    // Left out, the number of pods is anybody's.
+    world.stack.patch(&json!({ "template": { "querier": { "replicas": 1 } } }))?;
+    world.until_ready()?;
+    let edits: [(&str, &str, &str, Value); 6] = [
         ("configmap", "", "/data/tempo.yaml", json!({ "data": { "tempo.yaml": "target: nonsense" } })),
         (
             "service",
             "-querier",
             "/spec/ports/0/port",
             json!({ "spec": { "ports": [{ "name": "x", "port": 1 }] } }),
+        ),
+        // a label more selects no pod at all
+        ("service", "-querier", "/spec/selector", json!({ "spec": { "selector": { "other": "x" } } })),
+        (
+            "networkpolicy",
+            "-querier",
+            "/spec/podSelector",
+            json!({ "spec": { "podSelector": { "matchLabels": { "other": "x" } } } }),
         ),
         ("deployment", "-querier", "/spec/replicas", json!({ "spec": { "replicas": 3 } })),
         (

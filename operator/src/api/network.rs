@@ -23,12 +23,13 @@ pub struct ServiceSettings {
     /// Addresses, such as `10.0.0.0/8`, that the load balancer takes connections from; the NetworkPolicy as well. All where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub load_balancer_source_ranges: Vec<String>,
-    /// `ClusterIP` where nothing is said. With another, the NetworkPolicy lets in who comes from outside of the cluster.
+    /// How it is reached.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub service_type: Option<ServiceType>,
 }
 
-/// Types of a Service.
+/// How the Service is reached, by a cluster address where nothing is said. With another type, the NetworkPolicy lets in who comes from outside of
+/// the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum ServiceType {
