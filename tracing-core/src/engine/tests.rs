@@ -248,7 +248,7 @@ async fn of_many_traces_that_a_search_looks_up_the_columns_are_read_once() {
     assert!(read(TRACES + 1).await.unwrap().is_empty());
     assert_eq!(faults.requests().gets, asked);
     let whole = Projection::Everything;
-    engine.read_trace(TraceId(900_u128.to_be_bytes()), &[meta.clone()], &whole).await.unwrap();
+    engine.read_trace(TraceId(900_u128.to_be_bytes()), std::slice::from_ref(&meta), &whole).await.unwrap();
     assert!(faults.requests().gets > asked, "a trace that is read whole is read by itself");
     // By its pages, or out of its columns: the same.
     let fresh = Engine::new(Store::over(Arc::new(faults), ""), 2);
