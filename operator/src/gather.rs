@@ -263,10 +263,8 @@ impl Gatherer {
         let labels = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
         let mut kinds: Vec<ApiResource> =
             vec![of::<Pod>(), of::<ReplicaSet>(), of::<PersistentVolumeClaim>()];
-        let optional = |kind: &Kind| {
-            !kind.is_cluster_wide() && kind.needs().is_none() && *kind != Kind::CredentialsRequest
-        };
-        kinds.extend(Kind::ALL.into_iter().filter(optional).map(Kind::api_resource));
+        let known = Kind::ALL.into_iter().filter(|kind| !kind.is_cluster_wide() && !kind.is_of_others());
+        kinds.extend(known.map(Kind::api_resource));
         kinds.extend(self.served(namespace).await);
         for resource in &kinds {
             self.put_all(&folder, resource, Some(namespace), &labels).await?;
@@ -292,8 +290,7 @@ impl Gatherer {
                 BTreeSet::new()
             }
         };
-        let others =
-            Kind::ALL.into_iter().filter(|kind| kind.needs().is_some() || *kind == Kind::CredentialsRequest);
+        let others = Kind::ALL.into_iter().filter(|kind| kind.is_of_others());
         others.map(Kind::api_resource).filter(|resource| groups.contains(&resource.group)).collect()
     }
 

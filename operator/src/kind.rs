@@ -109,6 +109,11 @@ impl Kind {
         }
     }
 
+    /// Whether a cluster knows it by itself, or only with what defines it: a distribution, another operator.
+    pub(crate) const fn is_of_others(self) -> bool {
+        self.needs().is_some() || matches!(self, Self::CredentialsRequest | Self::Issuer | Self::Certificate)
+    }
+
     /// Whether the cluster can hold objects of it.
     pub(crate) fn is_on(self, platform: &Platform) -> bool {
         match self {
