@@ -20,6 +20,14 @@ const PLACES: [&str; 2] = ["bucket", "endpoint"];
 
 pub(super) fn gather(world: &mut World<'_>) -> Result<String> {
     plant(world)?;
+    let gathered = gathered(world);
+    for planted in ["secret", "configmap"] {
+        world.stack.kubectl(&["delete", planted, "planted"])?;
+    }
+    gathered
+}
+
+fn gathered(world: &World<'_>) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state");
     run(world, "", &format!("--output {}", state.display()))?;
@@ -34,9 +42,6 @@ pub(super) fn gather(world: &mut World<'_>) -> Result<String> {
     }
     bounded(world, folder.path())?;
     forbidden(world, folder.path())?;
-    for planted in ["secret", "configmap"] {
-        world.stack.kubectl(&["delete", planted, "planted"])?;
-    }
     Ok(format!("{} files without any of {} values", files.len(), secrets.len()))
 }
 
