@@ -195,6 +195,9 @@ fn yield_replicas(desired: &mut Desired, live: Option<&Value>, is_autoscaled: bo
 pub(crate) fn yield_service_name(desired: &mut Desired, live: Option<&Value>) {
     let Some(live) = live.filter(|_| desired.kind == Kind::StatefulSet) else { return };
     let Some(spec) = desired.object["spec"].as_object_mut() else { return };
+    if !spec.contains_key("serviceName") {
+        return;
+    }
     match live.pointer("/spec/serviceName") {
         Some(found) => spec.insert("serviceName".to_owned(), found.clone()),
         None => spec.remove("serviceName"),
@@ -531,6 +534,9 @@ mod tests {
             assert_eq!(desired.object["spec"]["serviceName"], "ours");
             yield_service_name(&mut desired, Some(&live));
             assert_eq!(desired.object["spec"].get("serviceName").cloned().unwrap_or_default(), kept);
+            desired.object = json!({"spec": {}});
+            yield_service_name(&mut desired, Some(&live));
+            assert_eq!(desired.object, json!({"spec": {}}), "what is not wanted is not taken for ours");
         }
     }
 }
