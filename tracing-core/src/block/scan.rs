@@ -197,6 +197,12 @@ impl Scan {
         Ok(Self { target: Some(id), ..Self::new(meta, footer, all, projection)? })
     }
 
+    /// Whether it reads one trace.
+    #[must_use]
+    pub fn is_lookup(&self) -> bool {
+        self.target.is_some()
+    }
+
     /// What to do next.
     ///
     /// # Errors

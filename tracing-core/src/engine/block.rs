@@ -138,7 +138,8 @@ impl Engine {
         let _gone = stop.on_drop();
         scan = scan.until(stop);
         loop {
-            let near = self.store.path_of(&meta.tenant, meta.id, DATA);
+            // Of a search, row groups would be decoded in another order, in which fewer of their pieces stay in the cache.
+            let near = scan.is_lookup().then(|| self.store.path_of(&meta.tenant, meta.id, DATA)).flatten();
             let stepped = move || {
                 let stepped = step(&mut scan, near.as_deref());
                 (scan, stepped)
