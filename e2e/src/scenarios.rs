@@ -20,7 +20,7 @@ use crate::cluster;
 use crate::home::Home;
 use crate::otlp::Trace;
 use crate::report::Report;
-use crate::stack::Stack;
+use crate::stack::{NAMESPACE, Stack};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -51,6 +51,17 @@ impl World<'_> {
     /// Ask until it succeeds or the scenario's time is over.
     fn until<T>(&self, what: &str, probe: impl FnMut() -> Result<T>) -> Result<T> {
         crate::stack::wait(self.left(), what, probe)
+    }
+
+    /// Scale MinIO to nothing, and wait until it is gone.
+    fn take_storage_away(&self) -> Result<()> {
+        self.stack.kubectl(&["scale", "deployment/minio", "--replicas=0"])?;
+        self.until("MinIO to be gone", || {
+            let pods =
+                self.stack.cluster.list(&["--namespace", NAMESPACE, "pods", "--selector", "app=minio"])?;
+            ensure!(pods.is_empty(), "it is still there");
+            Ok(())
+        })
     }
 
     /// Until the operator has seen the present generation and all of it is ready.
@@ -180,8 +191,7 @@ const SCENARIOS: &[Scenario] = &[
 /// Bring the cluster up, run the chosen scenarios, and take our own cluster down when all went well.
 pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result<()> {
     let cluster = cluster::ready(home)?;
-    let ran_before =
-        cluster.is_own() && cluster.kubectl(&["get", "namespace", crate::stack::NAMESPACE]).is_ok();
+    let ran_before = cluster.is_own() && cluster.kubectl(&["get", "namespace", NAMESPACE]).is_ok();
     let stack = Stack::prepare(&cluster)?;
     let mut world = World {
         stack,
@@ -205,10 +215,7 @@ pub(crate) fn run(home: &Home, options: &Options, report: &mut Report) -> Result
     if good && options.only.is_empty() && cluster.is_own() {
         cluster.stop()?;
     } else if !good {
-        println!(
-            "the cluster stays up: cargo e2e kubectl -n {} get pods; cargo e2e down",
-            crate::stack::NAMESPACE
-        );
+        println!("the cluster stays up: cargo e2e kubectl -n {NAMESPACE} get pods; cargo e2e down");
     }
     Ok(())
 }
@@ -237,7 +244,7 @@ fn identities(world: &World<'_>) -> Result<Vec<(String, String)>> {
 
 /// The only object of a kind with a name.
 fn object(world: &World<'_>, kind: &str, name: &str) -> Result<Value> {
-    let found = world.stack.cluster.list(&["--namespace", crate::stack::NAMESPACE, kind, name])?;
+    let found = world.stack.cluster.list(&["--namespace", NAMESPACE, kind, name])?;
     found.into_iter().next().with_context(|| format!("no {kind} {name}"))
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{World, all_ready, component, identities, name, object, text};
-use crate::stack::{NAMESPACE, SAMPLE, is_ready};
+use crate::stack::{SAMPLE, is_ready};
 
 const COMPONENTS: [&str; 5] = ["compactor", "distributor", "ingester", "querier", "query-frontend"];
 
@@ -128,13 +128,7 @@ pub(super) fn secret(world: &mut World<'_>) -> Result<String> {
 
 pub(super) fn storage_away(world: &mut World<'_>) -> Result<String> {
     let earlier = world.stack.bucket()?.len();
-    world.stack.kubectl(&["scale", "deployment/minio", "--replicas=0"])?;
-    world.until("MinIO to be gone", || {
-        let pods =
-            world.stack.cluster.list(&["--namespace", NAMESPACE, "pods", "--selector", "app=minio"])?;
-        ensure!(pods.is_empty(), "it is still there");
-        Ok(())
-    })?;
+    world.take_storage_away()?;
     let sent = world.stack.send(20)?;
     world.stack.kubectl(&["scale", "deployment/minio", "--replicas=1"])?;
     world.stack.kubectl(&["rollout", "status", "deployment/minio", "--timeout=60s"])?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{World, component, name, object, quiet, text};
-use crate::stack::{NAMESPACE, SAMPLE, is_ready};
+use crate::stack::{SAMPLE, is_ready};
 
 const IMAGE: &str = "vivace.local/vivace:e2e";
 /// The same content under another name.
@@ -134,13 +134,7 @@ pub(super) fn killed(world: &mut World<'_>) -> Result<String> {
     let last = format!("tempo-{SAMPLE}-ingester-1");
     wants(world, 2)?;
     world.until_ready()?;
-    world.stack.kubectl(&["scale", "deployment/minio", "--replicas=0"])?;
-    world.until("MinIO to be gone", || {
-        let pods =
-            world.stack.cluster.list(&["--namespace", NAMESPACE, "pods", "--selector", "app=minio"])?;
-        ensure!(pods.is_empty(), "it is still there");
-        Ok(())
-    })?;
+    world.take_storage_away()?;
     let sent = world.stack.send(40)?;
     world.traces.extend(sent);
     let before = text(&object(world, "pod", &last)?, "/metadata/uid").to_owned();
