@@ -1,17 +1,16 @@
 //! What a search reads of single traces, those that lie in several blocks. IO.
 //!
 //! A search over blocks that share many traces reads hundreds of them, of the same columns. By then a request for some
-//! pages of each takes longer than one for the columns whole, compressed as they are: from the [`FEW`]th trace of a row
-//! group in a bucket on, they are read so, and kept while the cache has room.
+//! pages of each takes longer than one for the columns whole, compressed as they are: after [`FEW`] traces of a row
+//! group in a bucket, they are read so, and kept while the cache has room.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, pieces::hash};
 use crate::block::{Meta, Scan};
 use crate::model::{BlockId, TraceId};
 use crate::store::DATA;
@@ -57,6 +56,15 @@ impl Weigh for Columns {
     }
 }
 
+impl Columns {
+    fn hand_to(&self, mut scan: Scan, projection: &Projection) -> Result<Scan, EngineError> {
+        if self.projection == *projection {
+            scan.supply(self.parts.clone())?;
+        }
+        Ok(scan)
+    }
+}
+
 impl Excerpt {
     pub(super) fn new(id: TraceId, projection: &Projection, otlp: Option<Bytes>) -> Self {
         Self { id, projection: projection.clone(), otlp }
@@ -65,19 +73,13 @@ impl Excerpt {
     /// Where it is kept.
     pub(super) fn key(id: TraceId, meta: &Meta, projection: &Projection) -> Key {
         let columns = hash(projection);
-        Key { role: Role::Column, of: meta.id, part: (hash((id, projection)), columns) }
+        Key { role: Role::Column, of: meta.id, part: (hash(&(id, projection)), columns) }
     }
 
-    /// Whoever makes two hashes equal makes both slow: what is found is compared with what is wanted.
+    /// Whether it is the one that is wanted, see [`hash`].
     pub(super) fn is_of(&self, id: TraceId, projection: &Projection) -> bool {
         self.id == id && self.projection == *projection
     }
-}
-
-fn hash(of: impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl Engine {
@@ -94,18 +96,20 @@ impl Engine {
         }
         let Some(group) = scan.settle_group() else { return Ok(scan) };
         let key =
-            Key { role: Role::Column, of: meta.id, part: (group as u64, hash(("columns", projection))) };
-        match self.asked_before(meta.id, group, projection).await? {
-            times if times < FEW => return Ok(scan),
-            // Those that ask at the same time wait for the first.
-            times if times < FEW * 4 => {}
-            // What the cache had no room for is not read again and again.
-            _ if !self.store.cache().holds(&key) => return Ok(scan),
-            _ => {}
+            Key { role: Role::Column, of: meta.id, part: (group as u64, hash(&("columns", projection))) };
+        let times = self.asked_before(meta.id, group, projection).await?;
+        let cache = self.store.cache();
+        let is_held = cache.holds(&key);
+        // Those that ask at the same time wait for the first; what the cache had no room for is not read again and again.
+        if times < FEW || (times >= FEW * 4 && !is_held) {
+            return Ok(scan);
+        }
+        if is_held && let Some(columns) = cache.get::<Columns>(&key) {
+            return columns.hand_to(scan, projection);
         }
         let wanted = scan.columns_whole()?;
         let length: u64 = wanted.iter().map(|range| range.end - range.start).sum();
-        if length > MOST.min(self.store.cache().largest() as u64) {
+        if length > MOST.min(cache.largest() as u64) {
             return Ok(scan);
         }
         let load = async {
@@ -113,11 +117,7 @@ impl Engine {
             let parts = wanted.iter().cloned().zip(read).collect();
             Ok::<_, EngineError>(Columns { projection: projection.clone(), parts })
         };
-        let columns = self.store.cache().get_or(key, load).await?;
-        if columns.projection == *projection {
-            scan.supply(columns.parts.clone())?;
-        }
-        Ok(scan)
+        cache.get_or(key, load).await?.hand_to(scan, projection)
     }
 
     /// How many traces these columns of a row group were asked for before, as far as that is known.
@@ -127,7 +127,7 @@ impl Engine {
         group: usize,
         projection: &Projection,
     ) -> Result<usize, EngineError> {
-        let key = Key { role: Role::Column, of: block, part: (group as u64, hash(("asked", projection))) };
+        let key = Key { role: Role::Column, of: block, part: (group as u64, hash(&("asked", projection))) };
         let new = async { Ok::<_, EngineError>(Asked(AtomicUsize::new(0))) };
         let asked: Arc<Asked> = self.store.cache().get_or(key, new).await?;
         Ok(asked.0.fetch_add(1, Ordering::Relaxed))

@@ -57,12 +57,16 @@ pub(super) struct Group<'a> {
     pub(super) bytes: u64,
 }
 
+/// Part of a key. Whoever makes two hashes equal makes both slow: what is found is compared with what is wanted.
+pub(super) fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Group<'_> {
     fn key(&self, of: &impl Hash) -> Key {
-        // Whoever makes two hashes equal makes both slow: what is found is compared with what is wanted.
-        let mut hasher = DefaultHasher::new();
-        of.hash(&mut hasher);
-        Key { role: Role::Column, of: self.meta.id, part: (self.group as u64, hasher.finish()) }
+        Key { role: Role::Column, of: self.meta.id, part: (self.group as u64, hash(of)) }
     }
 
     fn kept(&self, of: &PieceOf) -> Option<Arc<Piece>> {
