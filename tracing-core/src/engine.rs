@@ -10,6 +10,7 @@ mod merge;
 mod parts;
 mod pieces;
 mod pool;
+mod rows;
 #[cfg(test)]
 mod tests;
 

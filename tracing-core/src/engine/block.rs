@@ -118,11 +118,14 @@ impl Engine {
             found.push((group, matches));
         }
         let cutoff = super::combine::cutoff(found.iter().flat_map(|(_, found)| found.ranks()), limits.limit);
-        for (group, matches) in &mut found {
+        let mut shown: Vec<BoxFuture<'_, Result<_, EngineError>>> = Vec::with_capacity(found.len());
+        for (group, mut matches) in found {
             matches.keep_first(limits.limit, cutoff);
-            let hits = group.hits(plan, matches, limits.spss).await?;
-            let stats = SearchStats { inspected_bytes: group.bytes, ..SearchStats::default() };
-            combiner.add(SearchPart { hits, stats, ..SearchPart::default() });
+            shown.push(show(group, matches, plan, limits.spss).boxed());
+        }
+        let mut under_way = stream::iter(shown).buffer_unordered(self.threads * 2);
+        while let Some(part) = under_way.try_next().await? {
+            combiner.add(part);
         }
         Ok(combiner.finish())
     }
@@ -254,7 +257,7 @@ impl Group<'_> {
     async fn hits(
         &mut self,
         plan: &Arc<Plan>,
-        matches: &mut Matches,
+        matches: Matches,
         spss: usize,
     ) -> Result<Vec<TraceHit>, EngineError> {
         if matches.is_empty() {
@@ -262,9 +265,8 @@ impl Group<'_> {
         }
         let projection = evaluate::output(plan);
         let wanted = PieceOf::of(&projection);
-        let matches = std::mem::take(matches);
         let pieces = match self.at_hand(&wanted) {
-            None if matches.traces().len() <= FEW => return self.hits_alone(plan, &matches, spss).await,
+            None if matches.traces().len() <= FEW => return self.hits_alone(plan, matches, spss).await,
             None => self.pieces(wanted).await?,
             some => some,
         };
@@ -277,19 +279,34 @@ impl Group<'_> {
         self.engine.pool.run(hits).await
     }
 
-    /// The same, each trace read by itself.
+    /// The same, of these traces alone.
     async fn hits_alone(
         &mut self,
         plan: &Arc<Plan>,
-        matches: &Matches,
+        matches: Matches,
         spss: usize,
     ) -> Result<Vec<TraceHit>, EngineError> {
-        let projection = evaluate::output(plan);
-        let mut hits = Vec::new();
-        for row in matches.traces() {
-            let Some(table) = self.row(row as u64, &projection).await? else { continue };
-            hits.extend(evaluate::hits(plan, &*table, &matches.alone(row), spss));
-        }
-        Ok(hits)
+        let rows: Vec<u64> = matches.traces().map(|row| row as u64).collect();
+        let tables = self.rows(&rows, &evaluate::output(plan)).await?;
+        let plan = Arc::clone(plan);
+        let hits = move || {
+            let tables = matches.traces().zip(tables).filter_map(|(row, table)| Some((row, table?)));
+            tables
+                .flat_map(|(row, table)| evaluate::hits(&plan, &*table, &matches.alone(row), spss))
+                .collect()
+        };
+        self.engine.pool.run(hits).await
     }
+}
+
+/// What an answer shows of the matches of a row group, and what it took in all.
+async fn show(
+    mut group: Group<'_>,
+    matches: Matches,
+    plan: &Arc<Plan>,
+    spss: usize,
+) -> Result<SearchPart, EngineError> {
+    let hits = group.hits(plan, matches, spss).await?;
+    let stats = SearchStats { inspected_bytes: group.bytes, ..SearchStats::default() };
+    Ok(SearchPart { hits, stats, ..SearchPart::default() })
 }

@@ -1,7 +1,7 @@
 //! What a search reads of single traces, those that lie in several blocks. IO.
 //!
 //! A search over blocks that share many traces reads hundreds of them, of the same columns. By then a request for some
-//! pages of each takes longer than one for the columns whole, compressed as they are: after [`FEW`] traces of a row
+//! pages of each takes longer than one for the columns whole, compressed as they are: after [`FEW`] of a row
 //! group in a bucket, they are read so, and kept while the cache has room.
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::store::cache::{Key, Role, Weigh};
 use crate::table::Projection;
 
 /// So many traces of a row group are read by their pages.
-const FEW: usize = 4;
+const FEW: usize = 1;
 /// Columns of more bytes are not read whole.
 const MOST: u64 = 32 << 20;
 

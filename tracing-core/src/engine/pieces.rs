@@ -1,5 +1,4 @@
-//! Columns of row groups, decoded once and kept by the store's cache; and of few traces what an answer shows.
-//! IO.
+//! Columns of row groups, decoded once and kept by the store's cache. IO.
 //!
 //! Guarantees: a piece is what its key says, whatever its hash; what is not in the cache is read, and what is
 //! read does not depend on what was in the cache.
@@ -10,7 +9,7 @@ use std::sync::Arc;
 use super::{Engine, EngineError};
 use crate::block::{Footer, Meta, Scan, Sketch};
 use crate::store::cache::{Key, Role, Weigh};
-use crate::table::{Piece, PieceOf, Projection, SpanTable};
+use crate::table::{Piece, PieceOf};
 use crate::traceql::Plan;
 
 impl Weigh for Piece {
@@ -35,19 +34,6 @@ impl Weigh for Known {
     }
 }
 
-/// What is shown of one trace.
-struct Shown {
-    row: u64,
-    projection: Projection,
-    table: Arc<SpanTable>,
-}
-
-impl Weigh for Shown {
-    fn weight(&self) -> usize {
-        size_of::<Self>() + self.projection.bytes() + self.table.bytes()
-    }
-}
-
 /// One row group of a block, and the bytes that were read of it or found in memory.
 pub(super) struct Group<'a> {
     pub(super) engine: &'a Engine,
@@ -65,7 +51,7 @@ pub(super) fn hash(of: &impl Hash) -> u64 {
 }
 
 impl Group<'_> {
-    fn key(&self, of: &impl Hash) -> Key {
+    pub(super) fn key(&self, of: &impl Hash) -> Key {
         Key { role: Role::Column, of: self.meta.id, part: (self.group as u64, hash(of)) }
     }
 
@@ -138,28 +124,6 @@ impl Group<'_> {
                     .get::<Known>(&key)
                     .is_some_and(|known| known.of == *of && !known.sketch.may_match(plan))
         })
-    }
-
-    /// A table of one trace of the row group, with what `projection` wants of it.
-    pub(super) async fn row(
-        &mut self,
-        row: u64,
-        projection: &Projection,
-    ) -> Result<Option<Arc<SpanTable>>, EngineError> {
-        let key = self.key(&(row, projection));
-        let cache = self.engine.store.cache();
-        let is_it = |shown: &Arc<Shown>| shown.row == row && shown.projection == *projection;
-        if let Some(shown) = cache.get::<Shown>(&key).filter(is_it) {
-            self.bytes += shown.table.bytes() as u64;
-            return Ok(Some(Arc::clone(&shown.table)));
-        }
-        let rows = row..row.saturating_add(1);
-        let scan = Scan::rows(self.meta, Arc::clone(self.footer), self.group, rows, projection.clone())?;
-        let scan = scan.with_dictionaries(self.engine.dictionaries(self.meta.id));
-        let Some(table) = self.engine.drive(self.meta, scan, &mut self.bytes).await? else { return Ok(None) };
-        let (table, projection) = (Arc::new(table), projection.clone());
-        cache.put(key, Arc::new(Shown { row, projection, table: Arc::clone(&table) }));
-        Ok(Some(table))
     }
 
     fn count(&mut self, pieces: &[Arc<Piece>]) {

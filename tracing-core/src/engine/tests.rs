@@ -252,8 +252,34 @@ async fn of_many_traces_that_a_search_looks_up_the_columns_are_read_once() {
     assert!(faults.requests().gets > asked, "a trace that is read whole is read by itself");
     // By its pages, or out of its columns: the same.
     let fresh = Engine::new(Store::over(Arc::new(faults), ""), 2);
-    for (n, parts) in (1..).zip(&first) {
-        let id = TraceId(u128::from(n * 300_u64).to_be_bytes());
+    for (n, parts) in first.iter().enumerate().rev() {
+        let id = TraceId((300 * (n as u128 + 1)).to_be_bytes());
         assert_eq!(fresh.read_trace(id, std::slice::from_ref(&meta), &projection).await.unwrap(), *parts);
     }
+}
+
+#[tokio::test]
+async fn what_is_shown_of_a_few_traces_takes_no_more_requests_than_what_is_shown_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, _, meta) = large_block(dir.path(), 2000).await;
+    let plan = plan("{ .k3 != nil } | select(.k4, .k5, name)");
+    let mut asked = Vec::new();
+    let mut found: Vec<Vec<_>> = Vec::new();
+    for limit in [1, 6, 1000] {
+        let fresh = Engine::new(Store::over(Arc::new(faults.clone()), ""), 2);
+        let before = faults.requests().gets;
+        let part =
+            fresh.search_block(&meta, 0..1, &plan, limits(limit), CancellationToken::new()).await.unwrap();
+        asked.push(faults.requests().gets - before);
+        let again = faults.requests().gets;
+        assert_eq!(part.hits.len(), limit);
+        let once_more =
+            fresh.search_block(&meta, 0..1, &plan, limits(limit), CancellationToken::new()).await.unwrap();
+        assert_eq!((&once_more.hits, faults.requests().gets), (&part.hits, again), "from memory");
+        found.push(part.hits);
+    }
+    assert_eq!(asked[0], asked[1]);
+    // Alone, or out of columns that are read whole: the same.
+    assert!(found[0].iter().all(|hit| found[2].contains(hit)));
+    assert!(found[1].iter().all(|hit| found[2].contains(hit)));
 }
