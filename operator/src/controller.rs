@@ -138,8 +138,10 @@ async fn reconcile<K: Managed>(
     result
 }
 
+/// Nobody has said anything of it yet. That is no empty status: the definition has a generation in it, so that who waits for the
+/// resource sees that it was not seen.
 fn is_without_status<K: Managed>(resource: &K) -> bool {
-    resource.observed() == K::Status::default() && resource.meta().deletion_timestamp.is_none()
+    resource.observed().conditions().is_empty() && resource.meta().deletion_timestamp.is_none()
 }
 
 /// The first status of a resource that has to wait for its turn. All that was read for it is read again then: until then,
@@ -237,7 +239,7 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
 /// as long as nothing goes wrong, so it costs no write. Answers the status as it is then.
 async fn announce<K: Managed>(resource: &K, context: &Context, live: &Live, course: &Course) -> K::Status {
     let old = resource.observed();
-    let Some(objects) = course.expected(live).filter(|_| old == K::Status::default()) else { return old };
+    let Some(objects) = course.expected(live).filter(|_| is_without_status(resource)) else { return old };
     let evidence = Evidence {
         identity: &resource.identity(),
         generation: resource.meta().generation,
@@ -412,6 +414,20 @@ fn describe(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_that_was_never_spoken_of_is_new_whatever_the_definition_says_of_its_status() {
+        let with_status = |status: serde_json::Value| {
+            let mut resource = crate::fixture::resource("");
+            resource.status = Some(serde_json::from_value(status).expect("a status"));
+            resource
+        };
+        let condition = json!({"type": "Ready", "status": "False", "reason": "NotReady", "message": "", "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        assert!(is_without_status(&with_status(json!({"observedGeneration": -1}))));
+        assert!(!is_without_status(&with_status(
+            json!({"observedGeneration": 1, "conditions": [condition]})
+        )));
+    }
 
     #[test]
     fn the_wait_after_errors_doubles_and_is_bounded() {
