@@ -15,6 +15,7 @@ mod heir;
 mod home;
 mod http;
 mod install;
+mod many;
 mod otlp;
 mod ports;
 mod progress;
@@ -77,6 +78,8 @@ enum Command {
     Scenarios(scenarios::Options),
     /// Measure one server: accepted spans per second, latencies, memory, lag
     Bench(bench::Options),
+    /// Measure the operator: how soon it serves many stacks that are made at one time, its writes, memory and CPU
+    Many(many::Options),
 }
 
 fn main() -> ExitCode {
@@ -106,6 +109,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Reconcile(options) => reconcile::run(&home, &options, &mut report)?,
         Command::Scenarios(options) => scenarios::run(&home, &options, &mut report)?,
         Command::Bench(options) => bench::run(&home, &options)?,
+        Command::Many(options) => many::run(&home, &options)?,
     }
     Ok(report.close())
 }

@@ -182,21 +182,29 @@ impl Server {
 
     /// A line of `/proc/<pid>/status` in KiB, such as `VmRSS` or `VmHWM`.
     pub(crate) fn memory_kib(&self, line: &str) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
-        let number =
-            found.and_then(|rest| rest.split_whitespace().next()).with_context(|| format!("no {line}"))?;
-        Ok(number.parse()?)
+        memory_of(&fs::read_to_string(format!("/proc/{}/status", self.pid()))?, line)
     }
 
     /// User and system time so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is part of the kernel's ABI
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+        Ok(cpu_of(&fs::read_to_string(format!("/proc/{}/stat", self.pid()))?))
     }
+}
+
+/// A line of `/proc/<pid>/status`, in KiB.
+pub(crate) fn memory_of(status: &str, line: &str) -> Result<u64> {
+    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let number =
+        found.and_then(|rest| rest.split_whitespace().next()).with_context(|| format!("no {line}"))?;
+    Ok(number.parse()?)
+}
+
+/// User and system time of a process so far, by `/proc/<pid>/stat`.
+pub(crate) fn cpu_of(stat: &str) -> Duration {
+    const TICKS_PER_SECOND: u64 = 100; // USER_HZ, which is part of the kernel's ABI
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks: u64 = fields.iter().skip(11).take(2).filter_map(|f| f.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 
 impl Drop for Server {

@@ -2,7 +2,9 @@
 //! validate, build, apply, status. Only the first and the last two touch the cluster. IO.
 
 mod certificates;
+mod course;
 mod events;
+mod turns;
 mod watches;
 mod zones;
 
@@ -23,10 +25,13 @@ use kube::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    course::{Course, Work},
+    turns::Turns,
+};
 use crate::{
     api::{TempoMonolithic, TempoStack},
     apply::{self, Applied, acts},
-    build::Prepared,
     certificates::Rotation,
     compare::FIELD_MANAGER,
     dereference::{DereferenceError, dereference},
@@ -36,7 +41,7 @@ use crate::{
     names::{COMPONENT, INSTANCE, Identity, Owner},
     platform::Platform,
     role::Role,
-    rollout::{self, Planned, Progress},
+    rollout::Planned,
     status::{Evidence, Verdict},
 };
 
@@ -54,6 +59,7 @@ pub(crate) struct Context {
     rotation: Rotation,
     metrics: Arc<Metrics>,
     events: events::Events,
+    turns: Turns,
     /// Errors in a row, by resource.
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -94,6 +100,7 @@ pub(crate) async fn run(
         platform,
         rotation,
         metrics,
+        turns: Turns::new(stop.clone()),
         failures: Mutex::new(HashMap::new()),
     });
     let places = context.platform.scope.places();
@@ -118,6 +125,9 @@ async fn reconcile<K: Managed>(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let key = key_of(&guard);
+    let is_new = guard.0.as_ref().is_ok_and(is_without_status);
+    let greeting = is_new.then(|| Box::pin(greet(&guard, &context)));
+    let Some(_turn) = context.turns.take(greeting).await else { return Ok(Action::await_change()) };
     let start = Instant::now();
     let result = Box::pin(reconcile_named(&guard, &context)).await;
     let outcome = if result.is_ok() { Outcome::Success } else { Outcome::Error };
@@ -126,6 +136,28 @@ async fn reconcile<K: Managed>(
         context.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
     result
+}
+
+/// Nobody has said anything of it yet. That is no empty status: the definition has a generation in it, so that who waits for the
+/// resource sees that it was not seen.
+fn is_without_status<K: Managed>(resource: &K) -> bool {
+    resource.observed().conditions().is_empty() && resource.meta().deletion_timestamp.is_none()
+}
+
+/// The first status of a resource that has to wait for its turn. All that was read for it is read again then: until then,
+/// it may be another, and would take room.
+async fn greet<K: Managed>(guard: &DeserializeGuard<K>, context: &Context) {
+    let (name, namespace) = (guard.name_any(), guard.namespace().unwrap_or_default());
+    let api: Api<DeserializeGuard<K>> = Api::namespaced(context.client.clone(), &namespace);
+    // What goes wrong here goes wrong once more when it is its turn, and is said then.
+    let Ok(Some(DeserializeGuard(Ok(resource)))) = api.get_opt(&name).await else { return };
+    if !is_without_status(&resource) {
+        return;
+    }
+    if let Ok(facts) = dereference(&context.client, &resource, &context.platform).await {
+        let course = course::decide(&resource, &facts, &context.platform);
+        announce(&resource, context, &facts.live, &course).await;
+    }
 }
 
 /// The resource is read afresh: what a watch gave may be older than the status that we wrote last.
@@ -156,10 +188,13 @@ async fn reconcile_named<K: Managed>(
     }
 }
 
-/// The five steps, and the certificates, which there are whether or not the rest can be built.
+/// The five steps, and the certificates, which there are whether or not the rest can be built. Of a resource that has no
+/// status yet it is said before anything is written what will be there: a user sees at once that somebody is at work.
 async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Result<Action, Error> {
     let Context { client, platform, .. } = context;
     let facts = dereference(client, resource, platform).await?;
+    let mut course = course::decide(resource, &facts, platform);
+    let told = announce(resource, context, &facts.live, &course).await;
     let identity = resource.identity();
     let mut applied = Applied { objects: facts.live.objects.clone(), ..Applied::default() };
     let mut next = RESYNC;
@@ -167,38 +202,32 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
         let until = certificates::keep(context, &identity, &facts.live, &mut applied).await;
         next = next.min(until.unwrap_or(RESYNC));
     }
-    let mut warnings = Vec::new();
-    let mut progress = Progress::default();
-    let verdict = match resource.prepare(&facts, platform) {
-        Err(invalid) => Verdict::Invalid(invalid),
-        Ok((_, unserved)) if !resource.is_managed() => {
-            warnings = unserved;
-            Verdict::Done
+    if let Some(work) = &mut course.work {
+        if work.is_cluster_wide {
+            hold(client, resource).await?;
         }
-        Ok((prepared, unserved)) => {
-            warnings = unserved;
-            if prepared.is_cluster_wide() {
-                hold(client, resource).await?;
-            }
-            progress = write(client, &identity, prepared, &facts.live, &mut applied).await;
-            let claims = &facts.live.claims;
-            warnings.extend(apply::volumes::grow(client, &identity, claims, &mut applied).await);
-            warnings.extend_from_slice(&progress.left);
-            verdict_of(&applied)
-        }
-    };
+        write(client, &identity, work, &facts.live, &mut applied).await;
+        apply::volumes::grow(client, &identity, &facts.live.claims, &mut applied).await;
+    }
     context.metrics.wrote(&applied.changes);
     context.events.changes(&resource.object_ref(&()), &applied.changes).await;
+    let verdict = match &course.verdict {
+        Verdict::Done if !applied.failures.is_empty() => Verdict::Failed(applied.failures.join("; ")),
+        verdict => verdict.clone(),
+    };
     let evidence = Evidence {
         identity: &identity,
         generation: resource.meta().generation,
         verdict,
-        warnings: &warnings,
+        warnings: &course.warnings(&facts.live, &applied.objects),
         objects: &applied.objects,
         pods: &facts.live.pods,
-        progress: &progress,
+        progress: &course.progress(),
     };
-    write_status(resource, context, &evidence).await?;
+    write_status(resource, context, &told, &evidence).await?;
+    if let Verdict::Failed(message) = course.verdict {
+        applied.failures.push(message);
+    }
     if applied.failures.is_empty() {
         Ok(Action::requeue(next))
     } else {
@@ -206,60 +235,63 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
     }
 }
 
-/// Writes what there shall be by now, and does what it takes for ingesters to leave.
-async fn write(
-    client: &Client,
-    identity: &Identity,
-    prepared: Prepared,
-    live: &Live,
-    applied: &mut Applied,
-) -> Progress {
-    let certificates = prepared.certificates.clone();
-    let mut objects = match prepared.into_ordered() {
-        Ok(objects) => objects,
-        Err(error) => {
-            applied.failures.push(format!("cannot write the objects: {error}"));
-            return Progress::default();
-        }
+/// The first status of a resource, from what is going to be written. It is what follows from the API server's answers, too,
+/// as long as nothing goes wrong, so it costs no write. Answers the status as it is then.
+async fn announce<K: Managed>(resource: &K, context: &Context, live: &Live, course: &Course) -> K::Status {
+    let old = resource.observed();
+    let Some(objects) = course.expected(live).filter(|_| is_without_status(resource)) else { return old };
+    let evidence = Evidence {
+        identity: &resource.identity(),
+        generation: resource.meta().generation,
+        verdict: course.verdict.clone(),
+        warnings: &course.warnings(live, &objects),
+        objects: &objects,
+        pods: &live.pods,
+        progress: &course.progress(),
     };
-    for desired in &mut objects {
-        let found = live.objects.get(&(desired.kind, desired.name.clone()));
-        apply::yield_service_name(desired, found);
+    match write_status(resource, context, &old, &evidence).await {
+        Ok(told) => told,
+        Err(error) => {
+            // Whoever cannot be told is served all the same, and is told again afterwards.
+            tracing::warn!(error = %describe(&error), "cannot say yet what is going to be done");
+            old
+        }
     }
-    let Planned { before, objects, after, progress } = rollout::plan(identity, objects, live);
-    let mut failure = acts::carry_out(client, identity, &before, &mut applied.changes).await.err();
+}
+
+/// Writes what there shall be by now, and does what it takes for ingesters to leave.
+async fn write(client: &Client, identity: &Identity, work: &mut Work, live: &Live, applied: &mut Applied) {
+    let Work { planned: Planned { before, objects, after, progress: _ }, certificates, is_cluster_wide: _ } =
+        work;
+    let objects = std::mem::take(objects);
+    let mut failure = acts::carry_out(client, identity, before, &mut applied.changes).await.err();
     if failure.is_none() {
         applied.add(apply::apply(client, identity, objects, certificates.as_ref(), live).await);
     }
     if failure.is_none() && applied.failures.is_empty() {
-        failure = acts::carry_out(client, identity, &after, &mut applied.changes).await.err();
+        failure = acts::carry_out(client, identity, after, &mut applied.changes).await.err();
     }
     applied.failures.extend(failure);
-    progress
 }
 
-fn verdict_of(applied: &Applied) -> Verdict {
-    if applied.failures.is_empty() { Verdict::Done } else { Verdict::Failed(applied.failures.join("; ")) }
-}
-
-/// Writes the status when it is another than before, and tells of the change.
+/// Writes the status when it is another than before, and tells of the change. Answers it.
 async fn write_status<K: Managed>(
     resource: &K,
     context: &Context,
+    old: &K::Status,
     evidence: &Evidence<'_>,
-) -> Result<(), Error> {
-    let old = resource.observed();
+) -> Result<K::Status, Error> {
     let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
-    let new = K::derive(&old, evidence, now);
+    let new = K::derive(old, evidence, now);
     let Identity { name, namespace, .. } = evidence.identity;
     context.metrics.status(K::OWNER, namespace, name, new.conditions());
-    if new == old {
-        return Ok(());
+    if new == *old {
+        return Ok(new);
     }
     patch_status::<K>(&context.client, evidence.identity, &new).await?;
     let about = resource.object_ref(&());
     context.events.transition(&about, old.conditions(), new.conditions()).await;
-    Ok(())
+    Ok(new)
 }
 
 async fn patch_status<K: Managed>(
@@ -382,6 +414,20 @@ fn describe(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resource_that_was_never_spoken_of_is_new_whatever_the_definition_says_of_its_status() {
+        let with_status = |status: serde_json::Value| {
+            let mut resource = crate::fixture::resource("");
+            resource.status = Some(serde_json::from_value(status).expect("a status"));
+            resource
+        };
+        let condition = json!({"type": "Ready", "status": "False", "reason": "NotReady", "message": "", "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        assert!(is_without_status(&with_status(json!({"observedGeneration": -1}))));
+        assert!(!is_without_status(&with_status(
+            json!({"observedGeneration": 1, "conditions": [condition]})
+        )));
+    }
 
     #[test]
     fn the_wait_after_errors_doubles_and_is_bounded() {

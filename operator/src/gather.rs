@@ -49,8 +49,9 @@ pub struct Options {
     /// A folder that is not there yet; a file whose name ends in .tar; `-` for a tar archive on standard output.
     #[arg(long, default_value = "vivace-must-gather")]
     output: PathBuf,
-    /// Namespaces to look at; without it, all that have a TempoStack or TempoMonolithic.
-    #[arg(long, value_delimiter = ',')]
+    /// Namespaces to look at; without it, all that have a TempoStack or TempoMonolithic. In the pod of an operator that
+    /// serves some namespaces, these.
+    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
     namespace: Vec<String>,
     /// Namespace of the operator.
     #[arg(long, env = "POD_NAMESPACE", default_value = "vivace-operator")]
@@ -110,10 +111,11 @@ fn of<K: Resource<DynamicType = ()>>() -> ApiResource {
 impl Gatherer {
     /// Those that were named, or all that have a resource of ours.
     async fn namespaces(&mut self, options: &Options) -> BTreeSet<String> {
-        if !options.namespace.is_empty() {
-            return options.namespace.iter().cloned().collect();
+        let named = options.namespace.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+        let mut all: BTreeSet<String> = named.map(str::to_owned).collect();
+        if !all.is_empty() {
+            return all;
         }
-        let mut all = BTreeSet::new();
         for resource in [of::<TempoStack>(), of::<TempoMonolithic>()] {
             let found = self.list(&resource, None, "").await;
             all.extend(found.iter().filter_map(ResourceExt::namespace));

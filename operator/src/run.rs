@@ -67,14 +67,19 @@ pub struct PlatformOptions {
         default_value = "docker.io/jaegertracing/jaeger-query:1.68.0"
     )]
     jaeger_query_image: String,
-    /// Image of the gateway. Its makers publish no versions: pin what was tried.
-    #[arg(long, env = "RELATED_IMAGE_TEMPO_GATEWAY", default_value = "quay.io/observatorium/api:latest")]
+    /// Image of the gateway. Its makers publish builds of their main branch and no versions: this is the one that Grafana's
+    /// operator 0.22 takes, and so are the other defaults here.
+    #[arg(
+        long,
+        env = "RELATED_IMAGE_TEMPO_GATEWAY",
+        default_value = "quay.io/observatorium/api:main-2026-08-13-db2b289"
+    )]
     gateway_image: String,
     /// Image of the gateway's policy agent, on OpenShift. As above.
     #[arg(
         long,
         env = "RELATED_IMAGE_TEMPO_GATEWAY_OPA",
-        default_value = "quay.io/observatorium/opa-openshift:latest"
+        default_value = "quay.io/observatorium/opa-openshift:main-2026-07-01-dbb77e0"
     )]
     opa_image: String,
     /// Image of OpenShift's proxy.
@@ -325,4 +330,29 @@ async fn release((lease, keeper): Held) -> anyhow::Result<()> {
     drop(lease);
     keeper.await.context("the lease's keeper ended badly")?.context("cannot give the lease back")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::PlatformOptions;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        platform: PlatformOptions,
+    }
+
+    #[test]
+    fn no_default_image_changes_under_its_name() {
+        let command = Command::parse_from(["operator", "--workload-image", "vivace:1"]);
+        let (platform, _) = command.platform.platform().expect("a platform");
+        let images = platform.images;
+        let ours = [images.tempo_query, images.jaeger_query, images.gateway, images.opa, images.oauth_proxy];
+        for image in ours {
+            let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+            assert!(tag.chars().any(|c| c.is_ascii_digit()), "{image} has no version");
+        }
+    }
 }

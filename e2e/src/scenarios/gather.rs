@@ -41,6 +41,7 @@ fn gathered(world: &World<'_>) -> Result<String> {
         ensure!(!content.contains(BY_NAME), "{path} holds a variable's secret");
     }
     bounded(world, folder.path())?;
+    in_the_pod(world, folder.path())?;
     forbidden(world, folder.path())?;
     Ok(format!("{} files without any of {} values", files.len(), secrets.len()))
 }
@@ -182,6 +183,17 @@ fn bounded(world: &World<'_>, folder: &Path) -> Result<()> {
     let longest = files.iter().filter(|(path, _)| path.contains("/logs/")).map(|(_, log)| log.len()).max();
     ensure!(longest.is_none_or(|bytes| bytes <= 700), "a log of {longest:?} bytes");
     Ok(())
+}
+
+/// By the operator's own rights, which reach to all of it.
+fn in_the_pod(world: &World<'_>, folder: &Path) -> Result<()> {
+    let place = folder.join("of-the-pod");
+    fs::create_dir(&place)?;
+    world.stack.cluster.shell(&format!(
+        "kubectl exec --namespace {OPERATOR} deployment/{OPERATOR} -- /vivace-operator must-gather --output - | tar -x -C {}",
+        place.display()
+    ))?;
+    complete(world, &read(&place)?)
 }
 
 /// For somebody who may read nothing, each thing that is missing is named.

@@ -1,7 +1,7 @@
 //! Volumes grow in place. A StatefulSet's templates are only for claims that it has yet to make; those that are there are
 //! asked to grow one by one, while their pods run. IO.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
@@ -30,30 +30,18 @@ enum Change<'a> {
 }
 
 /// Asks for larger volumes where a StatefulSet wants them. One that cannot grow is a failure with what the API server
-/// says. Answers what is not done: a volume that is larger than wanted stays as it is.
+/// says.
 pub(crate) async fn grow(
     client: &Client,
     identity: &Identity,
     found: &[PersistentVolumeClaim],
     applied: &mut Applied,
-) -> Vec<String> {
-    let mut left = Vec::new();
-    let sets = applied.objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
-    let wanted: Vec<Wanted> = sets.flat_map(|((_, name), object)| templates(name, object)).collect();
-    if wanted.is_empty() {
-        return left;
-    }
+) {
+    let wanted = wanted(&applied.objects);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &identity.namespace);
     for claim in found {
         let name = claim.name_any();
-        let size = match change(claim, &wanted) {
-            None => continue,
-            Some(Change::Grow(size)) => size,
-            Some(Change::Shrink(size)) => {
-                left.push(format!("volumes do not shrink: {name} is larger than {size}, and stays so"));
-                continue;
-            }
-        };
+        let Some(Change::Grow(size)) = change(claim, &wanted) else { continue };
         let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match claims.patch(&name, &params, &Patch::Merge(&patch)).await {
@@ -65,7 +53,26 @@ pub(crate) async fn grow(
             }
         }
     }
-    left
+}
+
+/// What is not done: a volume that is larger than wanted stays as it is.
+pub(crate) fn left(
+    found: &[PersistentVolumeClaim],
+    objects: &BTreeMap<(Kind, String), Value>,
+) -> Vec<String> {
+    let wanted = wanted(objects);
+    let larger = |claim: &PersistentVolumeClaim| match change(claim, &wanted) {
+        Some(Change::Shrink(size)) => {
+            Some(format!("volumes do not shrink: {} is larger than {size}, and stays so", claim.name_any()))
+        }
+        Some(Change::Grow(_)) | None => None,
+    };
+    found.iter().filter_map(larger).collect()
+}
+
+fn wanted(objects: &BTreeMap<(Kind, String), Value>) -> Vec<Wanted> {
+    let sets = objects.iter().filter(|((kind, _), _)| *kind == Kind::StatefulSet);
+    sets.flat_map(|((_, name), object)| templates(name, object)).collect()
 }
 
 fn templates(set: &str, object: &Value) -> Vec<Wanted> {

@@ -38,8 +38,6 @@ type Root<K> = DeserializeGuard<K>;
 
 /// Events that come within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(100);
-/// Resources of a kind reconciled at one time.
-const CONCURRENCY: u16 = 8;
 /// The first and the longest wait of a watch after an error: an API server that is back shall be noticed soon.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 /// Secrets that no resource can name are many in some clusters.
@@ -57,7 +55,8 @@ pub(super) fn controller<K: Managed>(
     let roots = watcher(within::<Root<K>>(client, place), watcher::Config::default());
     let roots = patient(roots).reflect(writer).touched_objects();
     let mut controller = Controller::for_stream(without_errors(roots), reader)
-        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY));
+        // All may begin at one time: they wait for their turns (`super::turns`).
+        .with_config(controller::Config::default().debounce(DEBOUNCE));
     let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let (anew, listed_anew) = mpsc::unbounded();
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_on(platform)) {
