@@ -40,6 +40,9 @@ type Root<K> = DeserializeGuard<K>;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The first and the longest wait of a watch after an error: an API server that is back shall be noticed soon.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+/// Objects that a list answers at a time: more than forty lists begin when the operator does, and of an object the metadata
+/// alone, with who manages which field, take some kilobytes.
+const PAGE: u32 = 100;
 /// Secrets that no resource can name are many in some clusters.
 const SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1";
 
@@ -52,12 +55,13 @@ pub(super) fn controller<K: Managed>(
     place: Option<&str>,
 ) -> Controller<Root<K>> {
     let (reader, writer) = reflector::store();
-    let roots = watcher(within::<Root<K>>(client, place), watcher::Config::default());
+    let any = || watcher::Config::default().page_size(PAGE);
+    let roots = watcher(within::<Root<K>>(client, place), any());
     let roots = patient(roots).reflect(writer).touched_objects();
     let mut controller = Controller::for_stream(without_errors(roots), reader)
         // All may begin at one time: they wait for their turns (`super::turns`).
         .with_config(controller::Config::default().debounce(DEBOUNCE));
-    let labelled = || watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let labelled = || any().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     let (anew, listed_anew) = mpsc::unbounded();
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_on(platform)) {
         let resource = kind.api_resource();
@@ -87,7 +91,6 @@ pub(super) fn controller<K: Managed>(
     }
     let stores = [(); 3].map(|()| controller.store());
     let [by_secret, by_config_map, by_account] = stores;
-    let any = watcher::Config::default;
     let secrets = watched(all::<Secret>(client, place), any().fields(SECRETS), anew.clone());
     let config_maps = watched(all::<ConfigMap>(client, place), any(), anew.clone());
     let accounts = watched(all::<ServiceAccount>(client, place), any(), anew.clone());
