@@ -211,45 +211,47 @@ impl<'a> Cluster<'a> {
         Ok(forward)
     }
 
-    /// Writes of a user since a moment (RFC 3339), by `verb resource/name`, leases apart. From the API server's audit log.
+    /// Writes of a user since a moment (RFC 3339), by `verb resource/name`, leases apart.
     pub(crate) fn writes_since(&self, user_prefix: &str, since: &str) -> Result<BTreeMap<String, u64>> {
         let mut counts = BTreeMap::new();
-        for entry in self.home.out().read_dir()? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("audit") && Path::new(&name).extension().is_some_and(|e| e == "jsonl") {
-                count_writes(&path, user_prefix, since, &mut counts)?;
+        for event in self.audit_log()? {
+            let (object, text) = (&event["objectRef"], |v: &Value| v.as_str().unwrap_or("").to_owned());
+            let ours = text(&event["user"]["username"]).starts_with(user_prefix);
+            if ours && text(&event["requestReceivedTimestamp"]).as_str() >= since {
+                let subresource =
+                    object["subresource"].as_str().map_or_else(String::new, |s| format!("/{s}"));
+                let what = format!(
+                    "{} {}{subresource}/{}",
+                    text(&event["verb"]),
+                    text(&object["resource"]),
+                    text(&object["name"])
+                );
+                *counts.entry(what).or_default() += 1;
             }
         }
         Ok(counts)
     }
+
+    /// The writes in the API server's audit log, leases apart, in no order.
+    pub(crate) fn audit_log(&self) -> Result<Vec<Value>> {
+        let mut events = Vec::new();
+        for entry in self.home.out().read_dir()? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with("audit") && Path::new(&name).extension().is_some_and(|e| e == "jsonl") {
+                for line in BufReader::new(File::open(&path)?).lines() {
+                    events.extend(audited(&line?));
+                }
+            }
+        }
+        Ok(events)
+    }
 }
 
-fn count_writes(
-    path: &Path,
-    user_prefix: &str,
-    since: &str,
-    counts: &mut BTreeMap<String, u64>,
-) -> Result<()> {
-    for line in BufReader::new(File::open(path)?).lines() {
-        let Ok(event) = serde_json::from_str::<Value>(&line?) else { continue }; // the line that is being written
-        let (object, text) = (&event["objectRef"], |v: &Value| v.as_str().unwrap_or("").to_owned());
-        let ours = text(&event["user"]["username"]).starts_with(user_prefix);
-        if ours
-            && text(&event["requestReceivedTimestamp"]).as_str() >= since
-            && object["resource"] != "leases"
-        {
-            let subresource = object["subresource"].as_str().map_or_else(String::new, |s| format!("/{s}"));
-            let what = format!(
-                "{} {}{subresource}/{}",
-                text(&event["verb"]),
-                text(&object["resource"]),
-                text(&object["name"])
-            );
-            *counts.entry(what).or_default() += 1;
-        }
-    }
-    Ok(())
+/// A line of the audit log; nothing for a lease, and for the line that is being written.
+pub(crate) fn audited(line: &str) -> Option<Value> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    (event["objectRef"]["resource"] != "leases").then_some(event)
 }
 
 fn load(context: &str, images: &[Image]) -> Result<()> {

@@ -1,9 +1,7 @@
 //! Many resources made at one time, with no node to run their pods: how soon the operator says of each that it was seen, how soon all of their objects are there,
 //! and what it takes for that. Times and writes are the API server's own, by its audit log, so that nobody has to ask while it is busy.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -98,12 +96,7 @@ fn made(cluster: &Cluster<'_>, options: &Options) -> Result<()> {
     step.done("");
     report(&all, options);
     println!("operator: CPU            {:>8.1} s", pid.cpu(cluster)?.saturating_sub(before).as_secs_f64());
-    println!(
-        "operator: resident       {:>8.1} MB, {:.1} MB at most",
-        pid.memory(cluster, "VmRSS")?,
-        pid.memory(cluster, "VmHWM")?
-    );
-    Ok(())
+    pid.print_memory(cluster)
 }
 
 fn report(all: &[Write], options: &Options) {
@@ -167,14 +160,8 @@ fn restarted(cluster: &Cluster<'_>, options: &Options) -> Result<()> {
     })?;
     let writes = quiet(cluster, from)?;
     let count = writes.iter().filter(|w| w.is_of_operator).count();
-    let pid = Process::find(cluster)?;
     println!("restart                  {count:>8} writes, {reconciles} reconciles or more");
-    println!(
-        "operator: resident       {:>8.1} MB, {:.1} MB at most",
-        pid.memory(cluster, "VmRSS")?,
-        pid.memory(cluster, "VmHWM")?
-    );
-    Ok(())
+    Process::find(cluster)?.print_memory(cluster)
 }
 
 /// What was written from there on, when the operator has written nothing for a while.
@@ -201,29 +188,18 @@ fn told<'w>(all: &'w [Write], kind: &str) -> BTreeMap<&'w str, f64> {
     first
 }
 
-/// The audit log, leases apart, in the order of the answers.
+/// The audit log, in the order of the answers.
 fn writes(cluster: &Cluster<'_>) -> Result<Vec<Write>> {
-    let names: Result<BTreeSet<_>> = cluster.home.out().read_dir()?.map(|entry| Ok(entry?.path())).collect();
-    let mut all = Vec::new();
-    for path in names? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("audit") && path.extension().is_some_and(|e| e == "jsonl") {
-            for line in BufReader::new(File::open(&path)?).lines() {
-                all.extend(write(&line?));
-            }
-        }
-    }
-    all.sort_by(|a: &Write, b| a.answered.total_cmp(&b.answered));
+    let mut all: Vec<Write> = cluster.audit_log()?.iter().filter_map(write).collect();
+    all.sort_by(|a, b| a.answered.total_cmp(&b.answered));
     Ok(all)
 }
 
-/// A line of it. The last may be half written.
-fn write(line: &str) -> Option<Write> {
-    let event: Value = serde_json::from_str(line).ok()?;
+fn write(event: &Value) -> Option<Write> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let subresource = text("/objectRef/subresource");
     let resource = [text("/objectRef/resource"), subresource].join("/");
-    let write = Write {
+    Some(Write {
         received: seconds(&text("/requestReceivedTimestamp"))?,
         answered: seconds(&text("/stageTimestamp"))?,
         is_of_operator: text("/user/username").starts_with(&format!("system:serviceaccount:{OPERATOR}:")),
@@ -231,8 +207,7 @@ fn write(line: &str) -> Option<Write> {
         resource: resource.trim_end_matches('/').to_owned(),
         namespace: text("/objectRef/namespace"),
         code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
-    };
-    (write.resource != "leases").then_some(write)
+    })
 }
 
 /// Seconds since the midnight before the day of a time as the API server writes it; those of days add up within a month.
@@ -259,6 +234,12 @@ impl Process {
 
     fn cpu(&self, cluster: &Cluster<'_>) -> Result<Duration> {
         Ok(cpu_of(&cluster.shell(&format!("cat {}/stat", self.0))?))
+    }
+
+    fn print_memory(&self, cluster: &Cluster<'_>) -> Result<()> {
+        let (now, most) = (self.memory(cluster, "VmRSS")?, self.memory(cluster, "VmHWM")?);
+        println!("operator: resident       {now:>8.1} MB, {most:.1} MB at most");
+        Ok(())
     }
 
     /// In MB, which are of 1000 * 1000 bytes.
@@ -305,6 +286,7 @@ fn resource(kind: &str, namespace: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::audited;
 
     fn line(user: &str, resource: &str, subresource: &str, namespace: &str, at: &str) -> String {
         json!({
@@ -326,7 +308,7 @@ mod tests {
             line(operator, "leases", "", "d", "2026-12-01T03:00:01.000000Z"),
             "{\"verb\": \"pat".to_owned(),
         ];
-        let all: Vec<Write> = lines.iter().filter_map(|line| write(line)).collect();
+        let all: Vec<Write> = lines.iter().filter_map(|line| write(&audited(line)?)).collect();
         assert_eq!(all.len(), 4);
         let first = told(&all, "tempostacks");
         assert_eq!(first.len(), 1);
