@@ -9,7 +9,7 @@ mod watches;
 mod zones;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::controller::Action,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -36,6 +36,7 @@ use crate::{
     compare::FIELD_MANAGER,
     dereference::{DereferenceError, dereference},
     facts::Live,
+    kind::Kind,
     managed::{Managed, Observed},
     metrics::{Metrics, Outcome},
     names::{COMPONENT, INSTANCE, Identity, Owner},
@@ -215,16 +216,7 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
         Verdict::Done if !applied.failures.is_empty() => Verdict::Failed(applied.failures.join("; ")),
         verdict => verdict.clone(),
     };
-    let evidence = Evidence {
-        identity: &identity,
-        generation: resource.meta().generation,
-        verdict,
-        warnings: &course.warnings(&facts.live, &applied.objects),
-        objects: &applied.objects,
-        pods: &facts.live.pods,
-        progress: &course.progress(),
-    };
-    write_status(resource, context, &told, &evidence).await?;
+    write_status(resource, context, &told, &course, verdict, &facts.live, &applied.objects).await?;
     if let Verdict::Failed(message) = course.verdict {
         applied.failures.push(message);
     }
@@ -239,17 +231,11 @@ async fn reconcile_resource<K: Managed>(resource: &K, context: &Context) -> Resu
 /// as long as nothing goes wrong, so it costs no write. Answers the status as it is then.
 async fn announce<K: Managed>(resource: &K, context: &Context, live: &Live, course: &Course) -> K::Status {
     let old = resource.observed();
-    let Some(objects) = course.expected(live).filter(|_| is_without_status(resource)) else { return old };
-    let evidence = Evidence {
-        identity: &resource.identity(),
-        generation: resource.meta().generation,
-        verdict: course.verdict.clone(),
-        warnings: &course.warnings(live, &objects),
-        objects: &objects,
-        pods: &live.pods,
-        progress: &course.progress(),
-    };
-    match write_status(resource, context, &old, &evidence).await {
+    if !is_without_status(resource) {
+        return old;
+    }
+    let Some(objects) = course.expected(live) else { return old };
+    match write_status(resource, context, &old, course, course.verdict.clone(), live, &objects).await {
         Ok(told) => told,
         Err(error) => {
             // Whoever cannot be told is served all the same, and is told again afterwards.
@@ -274,15 +260,27 @@ async fn write(client: &Client, identity: &Identity, work: &mut Work, live: &Liv
     applied.failures.extend(failure);
 }
 
-/// Writes the status when it is another than before, and tells of the change. Answers it.
+/// Writes the status that follows from these objects when it is another than before, and tells of the change. Answers it.
 async fn write_status<K: Managed>(
     resource: &K,
     context: &Context,
     old: &K::Status,
-    evidence: &Evidence<'_>,
+    course: &Course,
+    verdict: Verdict,
+    live: &Live,
+    objects: &BTreeMap<(Kind, String), Value>,
 ) -> Result<K::Status, Error> {
+    let evidence = Evidence {
+        identity: &resource.identity(),
+        generation: resource.meta().generation,
+        verdict,
+        warnings: &course.warnings(live, objects),
+        objects,
+        pods: &live.pods,
+        progress: &course.progress(),
+    };
     let now = Timestamp::now().round(Unit::Second).unwrap_or_else(|_| Timestamp::now());
-    let new = K::derive(old, evidence, now);
+    let new = K::derive(old, &evidence, now);
     let Identity { name, namespace, .. } = evidence.identity;
     context.metrics.status(K::OWNER, namespace, name, new.conditions());
     if new == *old {
@@ -417,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_resource_that_was_never_spoken_of_is_new_whatever_the_definition_says_of_its_status() {
-        let with_status = |status: serde_json::Value| {
+        let with_status = |status: Value| {
             let mut resource = crate::fixture::resource("");
             resource.status = Some(serde_json::from_value(status).expect("a status"));
             resource
