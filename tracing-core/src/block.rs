@@ -36,6 +36,7 @@ pub use footer::Footer;
 pub use fuzz::fuzz_pages;
 pub use merge::{Merge, MergeError, MergeRules, MergeStep, Merged, Sift};
 pub use meta::{DedicatedColumn, DedicatedKind, DedicatedScope, Meta, Retained, Version};
+pub(crate) use scan::disjoint;
 pub use scan::{Decoded, Dictionaries, Scan, Step, Stop, StopOnDrop, Task};
 pub use sketch::Sketch;
 pub use write::{WriteOptions, Written, write};

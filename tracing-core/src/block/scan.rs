@@ -549,15 +549,7 @@ impl Scan {
 
     /// Those of `ranges` that were not handed over yet, in the file's order.
     fn missing<'a>(&self, ranges: impl Iterator<Item = &'a Range<u64>>) -> Option<Vec<Range<u64>>> {
-        let mut missing: Vec<_> =
-            ranges.filter(|range| !range.is_empty() && self.bytes(range).is_err()).cloned().collect();
-        missing.sort_by_key(|range| range.start);
-        // Columns that overlap are no Parquet file's, but nothing is asked for twice in any case.
-        missing.dedup_by(|next, before| {
-            let overlap = next.start < before.end;
-            before.end = if overlap { before.end.max(next.end) } else { before.end };
-            overlap
-        });
+        let missing = disjoint(ranges.filter(|range| self.bytes(range).is_err()));
         (!missing.is_empty()).then_some(missing)
     }
 
@@ -573,5 +565,29 @@ impl Scan {
         });
         held.or_else(|| self.footer.fetched(range))
             .ok_or_else(|| BlockError::corrupt("data.parquet", format!("{range:?} was not handed over")))
+    }
+}
+
+/// Ranges that cover those given, ascending and disjoint: nothing is asked for twice.
+pub(crate) fn disjoint<'a>(ranges: impl Iterator<Item = &'a Range<u64>>) -> Vec<Range<u64>> {
+    let mut all: Vec<_> = ranges.filter(|range| !range.is_empty()).cloned().collect();
+    all.sort_unstable_by_key(|range| range.start);
+    // Columns that overlap are no Parquet file's; what several scans need is often the same.
+    all.dedup_by(|next, before| {
+        let overlap = next.start < before.end;
+        before.end = if overlap { before.end.max(next.end) } else { before.end };
+        overlap
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_need_is_read_once() {
+        let needed = [[5..9, 20..30], [0..6, 22..25], [9..12, 40..41]];
+        assert_eq!(disjoint(needed.iter().flatten()), [0..9, 9..12, 20..30, 40..41]);
     }
 }

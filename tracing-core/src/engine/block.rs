@@ -197,7 +197,8 @@ fn step(scan: &mut Scan, near: Option<&Path>) -> Result<(Stepped, u64), EngineEr
     }
 }
 
-fn length(read: &[Bytes]) -> u64 {
+/// Bytes that were read.
+pub(super) fn length(read: &[Bytes]) -> u64 {
     read.iter().map(|bytes| bytes.len() as u64).sum()
 }
 

@@ -4,12 +4,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 
+use super::block::length;
 use super::pieces::Group;
 use super::{Engine, EngineError};
-use crate::block::{BlockError, Meta, Scan, Step, Stop};
+use crate::block::{BlockError, Meta, Scan, Step, Stop, disjoint};
 use crate::store::DATA;
 use crate::store::cache::Weigh;
 use crate::table::{Projection, SpanTable};
@@ -65,8 +65,9 @@ type Scans = Vec<(usize, Scan)>;
 /// How far some scans came without more bytes.
 #[derive(Default)]
 struct Round {
-    /// Those that need some, and what.
-    waiting: Vec<(usize, Scan, Vec<Range<u64>>)>,
+    /// Those that need more.
+    waiting: Scans,
+    needed: Vec<Range<u64>>,
     tables: Vec<(usize, SpanTable)>,
 }
 
@@ -83,25 +84,26 @@ impl Engine {
         let _gone = stop.on_drop();
         let mut scans: Scans = scans.into_iter().map(|(at, scan)| (at, scan.until(stop.clone()))).collect();
         let mut tables = Vec::new();
-        while !scans.is_empty() {
-            let mut waiting = Vec::new();
+        loop {
+            let (mut waiting, mut needed) = (Vec::new(), Vec::new());
             for round in self.round(scans).await? {
                 tables.extend(round.tables);
                 waiting.extend(round.waiting);
+                needed.extend(round.needed);
             }
-            let wanted = union(waiting.iter().flat_map(|(_, _, ranges)| ranges));
-            let read = match &wanted[..] {
-                [] => Vec::new(),
-                some => self.store.read_ranges(&meta.tenant, meta.id, DATA, some).await?,
-            };
-            *bytes += read.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-            scans = Vec::with_capacity(waiting.len());
-            for (at, mut scan, ranges) in waiting {
-                scan.supply(ranges.into_iter().map(|range| part(&wanted, &read, range)).collect())?;
-                scans.push((at, scan));
+            scans = waiting;
+            if scans.is_empty() {
+                return Ok(tables);
+            }
+            let needed = disjoint(needed.iter());
+            let read = self.store.read_ranges(&meta.tenant, meta.id, DATA, &needed).await?;
+            *bytes += length(&read);
+            // A scan finds its own in what is handed over, and what others need costs it nothing.
+            let parts: Vec<_> = needed.into_iter().zip(read).collect();
+            for (_, scan) in &mut scans {
+                scan.supply(parts.clone())?;
             }
         }
-        Ok(tables)
     }
 
     /// Takes each scan as far as it comes, on all threads.
@@ -121,53 +123,13 @@ fn step(scans: Scans) -> Result<Round, BlockError> {
     let mut round = Round::default();
     for (at, mut scan) in scans {
         match scan.next()? {
-            Step::Need(ranges) => round.waiting.push((at, scan, ranges)),
+            Step::Need(ranges) => {
+                round.needed.extend(ranges);
+                round.waiting.push((at, scan));
+            }
             Step::Table(table) => round.tables.push((at, table)),
             Step::Done => {}
         }
     }
     Ok(round)
-}
-
-/// Ranges that cover those given, ascending and disjoint.
-fn union<'a>(ranges: impl Iterator<Item = &'a Range<u64>>) -> Vec<Range<u64>> {
-    let mut all: Vec<_> = ranges.filter(|range| !range.is_empty()).cloned().collect();
-    all.sort_unstable_by_key(|range| range.start);
-    all.dedup_by(|next, before| {
-        let overlaps = next.start < before.end;
-        before.end = if overlaps { before.end.max(next.end) } else { before.end };
-        overlaps
-    });
-    all
-}
-
-/// A range that is among those read, with its bytes.
-fn part(wanted: &[Range<u64>], read: &[Bytes], range: Range<u64>) -> (Range<u64>, Bytes) {
-    let at = wanted.partition_point(|wanted| wanted.start <= range.start).saturating_sub(1);
-    let bytes = wanted.get(at).zip(read.get(at)).and_then(|(from, bytes)| {
-        let first = usize::try_from(range.start.checked_sub(from.start)?).ok()?;
-        let last = usize::try_from(range.end.checked_sub(from.start)?).ok()?;
-        (last <= bytes.len()).then(|| bytes.slice(first..last))
-    });
-    (range, bytes.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_several_need_is_read_once_and_each_gets_its_own() {
-        let needed = [[5..9, 20..30], [0..6, 22..25], [9..12, 40..41]];
-        let wanted = union(needed.iter().flatten());
-        assert_eq!(wanted, [0..9, 9..12, 20..30, 40..41]);
-        let read: Vec<_> =
-            wanted.iter().map(|range| (range.start as u8..range.end as u8).collect::<Bytes>()).collect();
-        for range in needed.into_iter().flatten() {
-            let expected: Bytes = (range.start as u8..range.end as u8).collect();
-            assert_eq!(part(&wanted, &read, range.clone()), (range, expected));
-        }
-        assert_eq!(part(&wanted, &read, 13..14).1, Bytes::new(), "was not read");
-        assert_eq!(part(&[], &[], 0..1).1, Bytes::new());
-    }
 }
